@@ -1,0 +1,30 @@
+"""INNA, the Inertial Newton Algorithm for deep learning.
+
+Importing this package needs NumPy alone. The framework front rooms and the laboratory load on first use:
+
+- `inna.torch`: the optimizer for PyTorch (extra ``torch``),
+- `inna.lab`: the paper's experiments (extra ``lab``).
+
+Reference: C. Castera, J. Bolte, C. Févotte, E. Pauwels, *An Inertial Newton Algorithm for Deep Learning*,
+JMLR 22 (2021).
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+from . import hyperparameters, reference, schedules
+
+__version__ = "0.1.0"
+__all__ = ["hyperparameters", "reference", "schedules"]
+
+_ON_FIRST_USE = ("lab", "torch")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ON_FIRST_USE:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ON_FIRST_USE])

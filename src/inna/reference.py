@@ -1,0 +1,85 @@
+"""The paper's recursion, literally, in NumPy: the oracle that every other implementation is held to.
+
+It works on NumPy arrays of any shape and dtype and on plain Python floats alike.
+"""
+
+from typing import Any
+
+__all__ = ["initial_psi", "inna_step", "momentum_from_psi", "psi_from_momentum"]
+
+
+def inna_step(theta: Any, psi: Any, v: Any, *, lr: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
+    r"""One step of INNA as the paper prints it.
+
+    .. math::
+        \theta_{k+1} &= \theta_k + \gamma_k \left((\tfrac1\beta - \alpha)\,\theta_k - \tfrac1\beta \psi_k
+                        - \beta v_k\right) \\
+        \psi_{k+1}   &= \psi_k + \gamma_k \left((\tfrac1\beta - \alpha)\,\theta_k - \tfrac1\beta \psi_k\right)
+
+    Args:
+        theta: parameters, any shape.
+        psi: the auxiliary phase variable, shaped as `theta`.
+        v: a (sub)gradient of the (mini-batch) objective at `theta`, shaped as `theta`.
+        lr: step size gamma_k >= 0.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, > 0: this form does not exist at 0.
+
+    Returns:
+        The next `(theta, psi)`; the arguments are not modified.
+
+    Raises:
+        ZeroDivisionError: `beta` is the number 0; use the momentum form (`inna.torch.INNA`) there.
+
+    Example:
+        >>> import numpy as np
+        >>> theta, psi = np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.1, -0.7])
+        >>> v = np.array([0.2, -0.4, 1.0])
+        >>> theta, psi = inna_step(theta, psi, v, lr=0.01, alpha=0.5, beta=0.1)
+        >>> theta, psi
+        (array([ 1.0648, -2.1996,  0.6165]), array([ 0.365 , -0.1   , -0.5825]))
+
+    Reference: Castera et al. (2021), equation (12) and Table 1.
+    """
+    drift = (1 / beta - alpha) * theta - psi / beta
+    return theta + lr * (drift - beta * v), psi + lr * drift
+
+
+def initial_psi(theta: Any, v: Any, *, alpha: Any, beta: Any, initial_speed: Any = 1.0) -> Any:
+    r"""The start :math:`\psi_0` that gives the initial velocity :math:`\dot\theta(0) = -s\,v_0`.
+
+    .. math:: \psi_0 = (1 - \alpha\beta)\,\theta_0 + \beta (s - \beta)\, v_0
+
+    Args:
+        theta: initial parameters.
+        v: a (sub)gradient there.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, > 0.
+        initial_speed: s. 1 is the paper's start; `beta` is the authors' PyTorch file's (zero momentum).
+
+    Example:
+        >>> initial_psi(2.0, 3.0, alpha=0.5, beta=0.1)  # (1 - .05) 2 - (.01 - .1) 3
+        2.17
+
+    Reference: Castera et al. (2021), Section 5.2 (s = 1).
+    """
+    return psi_from_momentum(theta, (initial_speed - beta) * v, alpha=alpha, beta=beta)
+
+
+def psi_from_momentum(theta: Any, momentum: Any, *, alpha: Any, beta: Any) -> Any:
+    r"""The paper's phase variable from the momentum u: :math:`\psi = \beta u + (1 - \alpha\beta)\theta`.
+
+    Example:
+        >>> psi_from_momentum(2.0, 1.0, alpha=0.5, beta=0.5)
+        2.0
+    """
+    return beta * momentum + (1 - alpha * beta) * theta
+
+
+def momentum_from_psi(theta: Any, psi: Any, *, alpha: Any, beta: Any) -> Any:
+    r"""The momentum from the phase variable, beta > 0: :math:`u = (\alpha - 1/\beta)\theta + \psi/\beta`.
+
+    Example:
+        >>> momentum_from_psi(2.0, 2.0, alpha=0.5, beta=0.5)
+        1.0
+    """
+    return (alpha - 1 / beta) * theta + psi / beta

@@ -1,0 +1,18 @@
+"""INNA for PyTorch.
+
+Example:
+    >>> import torch
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = INNA(model.parameters(), lr=0.1)
+    >>> model(torch.ones(2, 3)).square().mean().backward()
+    >>> optimizer.step()
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("inna.torch needs PyTorch: pip install 'inna[torch]'", name="torch") from error
+
+from ._inna import INNA
+
+__all__ = ["INNA"]
