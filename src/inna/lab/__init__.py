@@ -1,0 +1,23 @@
+"""The laboratory: the paper's experiments, from a plan to a report.
+
+Data flows one way, and each station is one module:
+
+- `inna.lab.plan`: what is to be run, as plain data; the presets are TOML files in ``plans/``.
+- `inna.lab.data`, `inna.lab.networks`: what it is run on.
+- `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint.
+- `inna.lab.workers`: many runs, spread over processes.
+- `inna.lab.records`: what a run leaves on the disk, as plain data.
+- `inna.lab.protocol`: Section 5.2 of the paper: which runs, and what is chosen from them.
+- `inna.lab.figures`, `inna.lab.report`: what people look at. `inna.lab.figure1` stands alone.
+"""
+
+try:
+    import filelock as _filelock  # noqa: F401
+    import jinja2 as _jinja2  # noqa: F401
+    import matplotlib as _matplotlib  # noqa: F401
+    import pydantic as _pydantic  # noqa: F401
+    import rich as _rich  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"inna.lab needs {error.name}: pip install 'inna[lab]'", name=error.name
+    ) from error

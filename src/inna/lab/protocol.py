@@ -1,0 +1,190 @@
+"""Section 5.2 of the paper: gamma_0 by grid search on the training loss, then the long runs over seeds."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .plan import Plan, Problem, Setting
+from .workers import Workers
+
+__all__ = ["Curve", "GridPoint", "Result", "reproduce"]
+
+
+def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list["Result"]:
+    """Execute what the given figures (of 2, 3, 4) need; what the disk already holds is not run again.
+
+    Example:
+        >>> with Workers(Path("results/runs"), jobs=2) as workers:  # doctest: +SKIP
+        ...     results = reproduce(load("quick"), workers, figures=[2, 3, 4])
+    """
+    candidates = [s for s in plan.settings if s.role == "candidate"]
+    peers = [
+        s
+        for s in plan.settings
+        if s.role == "peer" and (3 in figures or (4 in figures and s.label == "ADAM"))
+    ]
+    results = []
+    for problem in plan.problems:
+        curves = _curves(plan, workers, problem, candidates + peers)
+        best = min(curves[: len(candidates)], key=_final_loss)
+        decays = [
+            best.setting.model_copy(update={"label": decay_label(q), "q": q, "role": "peer"})
+            for q in plan.decays
+        ]
+        variants = _curves(plan, workers, problem, decays) if 4 in figures else []
+        results.append(Result(problem, curves, variants, best))
+    return results
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """A candidate for gamma_0 and the training losses it led to, one for each seed; None: diverged."""
+
+    lr: float
+    losses: list[float | None]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds; infinite, so never chosen, if a run diverged."""
+        return math.inf if None in self.losses else float(np.mean([x for x in self.losses if x is not None]))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A quantity over the seeds: NaN as the mean if a run diverged; extremes over those that did not."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A setting with its chosen gamma_0 and the records of its long runs, a list for each seed."""
+
+    setting: Setting
+    grid: list[GridPoint]
+    lr: float | None
+    runs: list[list[dict[str, Any]]]
+
+    def series(self, field: str) -> NDArray[np.float64]:
+        """A field's values, shape (seeds, epochs + 1), NaN from where a run diverged."""
+        epochs = max((len(run) for run in self.runs), default=1)
+        values = np.full((max(len(self.runs), 1), epochs), np.nan)
+        for row, run in zip(values, self.runs, strict=False):
+            for record in run:
+                if record[field] is not None:
+                    row[record["epoch"]] = record[field]
+        return values
+
+    def final(self, field: str) -> Summary:
+        """The mean, the least and the greatest value after the last epoch."""
+        last = self.series(field)[:, -1]
+        alive = last[~np.isnan(last)]
+        low, high = (alive.min(), alive.max()) if alive.size else (np.nan, np.nan)
+        return Summary(float(last.mean()), float(low), float(high))
+
+    @property
+    def diverged(self) -> int:
+        """How many of the long runs diverged."""
+        return sum(run[-1]["diverged"] for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Result:
+    """All curves of a problem: Figure 2's and 3's, the other decays of Figure 4, and Figure 3's INNA."""
+
+    problem: Problem
+    curves: list[Curve]
+    decays: list[Curve]
+    best: Curve
+
+    @property
+    def candidates(self) -> list[Curve]:
+        """Figure 2."""
+        return [curve for curve in self.curves if curve.setting.role == "candidate"]
+
+    @property
+    def compared(self) -> list[Curve]:
+        """Figure 3: the peers and the best candidate."""
+        return [*(curve for curve in self.curves if curve.setting.role == "peer"), self.best]
+
+
+def decay_label(q: float) -> str:
+    """How Figure 4 names a decay: k^-1/4 for q = 0.25."""
+    return f"k^-1/{1 / q:g}" if q else "constant"
+
+
+def _final_loss(curve: Curve) -> float:
+    mean = curve.final("train_loss").mean
+    return math.inf if math.isnan(mean) else mean
+
+
+def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[Curve]:
+    grids = _select(plan, workers, problem, settings)
+    chosen = [_best(grid) for grid in grids]
+    runs = [
+        [plan.long_run(problem, setting, point.lr, seed) for seed in plan.seeds] if point else []
+        for setting, point in zip(settings, chosen, strict=True)
+    ]
+    workers.execute([run for group in runs for run in group], f"{problem.name}: {plan.epochs} epochs")
+    return [
+        Curve(setting, grid, point.lr if point else None, [workers.records(run) for run in group])
+        for setting, grid, point, group in zip(settings, grids, chosen, runs, strict=True)
+    ]
+
+
+def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
+    """Train at each step of each setting's grid, and extend the grids whose best point lies on the edge."""
+    steps = [sorted(plan.grid) for _ in settings]
+    for extension in range(plan.max_extensions + 1):
+        runs = {
+            (i, lr): [plan.selection_run(problem, setting, lr, seed) for seed in plan.seeds]
+            for i, setting in enumerate(settings)
+            for lr in steps[i]
+        }
+        workers.execute(
+            [run for group in runs.values() for run in group], f"{problem.name}: choosing gamma_0"
+        )
+        grids = [
+            [
+                GridPoint(lr, [workers.records(run)[-1]["train_loss"] for run in runs[i, lr]])
+                for lr in steps[i]
+            ]
+            for i in range(len(settings))
+        ]
+        wider = [_wider(grid) for grid in grids]
+        if extension == plan.max_extensions or wider == steps:
+            break
+        steps = wider
+    return grids
+
+
+def _best(grid: list[GridPoint]) -> GridPoint | None:
+    point = min(grid, key=lambda p: p.mean)
+    return point if math.isfinite(point.mean) else None
+
+
+def _wider(grid: list[GridPoint]) -> list[float]:
+    steps = [point.lr for point in grid]
+    best = _best(grid)
+    if best is None or best.lr == steps[0]:
+        return [_neighbour(steps[0], up=False), *steps]
+    return [*steps, _neighbour(steps[-1], up=True)] if best.lr == steps[-1] else steps
+
+
+def _neighbour(step: float, *, up: bool) -> float:
+    """The next number of the series ..., 0.5, 1, 2, 5, 10, ...
+
+    >>> _neighbour(1.0, up=True), _neighbour(0.001, up=False)
+    (2.0, 0.0005)
+    """
+    decade = math.floor(math.log10(step))
+    series = [
+        float(f"{digit}e{exponent}") for exponent in range(decade - 1, decade + 2) for digit in (1, 2, 5)
+    ]
+    return min(x for x in series if x > step) if up else max(x for x in series if x < step)
