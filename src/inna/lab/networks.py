@@ -44,7 +44,7 @@ def nin(shape: Shape, classes: int) -> nn.Sequential:
 
 
 def lenet5(shape: Shape, classes: int) -> nn.Sequential:
-    """LeNet-5 with ReLU and max pooling, no padding: 44,426 parameters for 28 x 28 x 1, 62,006 for 32 x 32 x 3.
+    """LeNet-5 with ReLU and max pooling, no padding: 44,426 parameters for 28 x 28 x 1 and 10 classes.
 
     Reference: LeCun, Bottou, Bengio, Haffner (1998).
     """

@@ -75,7 +75,7 @@ class Setting(_Data):
     q: Decay = 0.0
     """gamma_k = gamma_0 (k + 1)^-q."""
     role: Literal["candidate", "peer"] = "peer"
-    """The best of the candidates is the INNA of Figures 3 and 4; it is compared to the peers."""
+    """The best candidate is the INNA of Figures 3 and 4; the peers are what it is compared to."""
 
     @field_validator("optimizer")
     @classmethod

@@ -7,6 +7,7 @@ folder share the work, and neither does a run that the other is at.
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -143,7 +144,14 @@ class Workers:
         return ", ".join(str(self.root / run.folder) for run in runs[: self.jobs])
 
 
-def execute_here(run: Run, root: Path, data_dir: Path | None, *, wait_for_lock: bool = True) -> bool:
+def execute_here(
+    run: Run,
+    root: Path,
+    data_dir: Path | None,
+    *,
+    wait_for_lock: bool = True,
+    on_epoch: Callable[[int], None] | None = None,
+) -> bool:
     """Execute a run in this process; False if another process holds it and we are not to wait."""
     from .training import train
 
@@ -152,7 +160,8 @@ def execute_here(run: Run, root: Path, data_dir: Path | None, *, wait_for_lock: 
     try:
         with FileLock(folder / "lock", timeout=-1 if wait_for_lock else 0):
             problem = run.problem
-            train(run, folder, data.load(problem.dataset, data_dir, train=problem.train, test=problem.test))
+            loaded = data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
+            train(run, folder, loaded, on_epoch)
     except Timeout:
         return False
     return True

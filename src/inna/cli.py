@@ -1,0 +1,252 @@
+"""The command line: parses, calls the laboratory, prints."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import __version__, hyperparameters
+
+app = typer.Typer(
+    name="inna",
+    help="INNA, the Inertial Newton Algorithm for deep learning: experiments, and what settings mean.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+
+class Target(StrEnum):
+    """What `reproduce` can draw."""
+
+    figure1 = "figure1"
+    figure2 = "figure2"
+    figure3 = "figure3"
+    figure4 = "figure4"
+    all = "all"
+
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Folder with mnist/, cifar-10-batches-bin/, cifar-100-binary/.")
+]
+DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
+
+
+@app.command()
+def reproduce(
+    target: Annotated[Target, typer.Argument(help="Which figure of the paper.")],
+    preset: Annotated[str, typer.Option(help="quick (minutes, embedded digits) or paper.")] = "quick",
+    out_dir: OutOption = Path("results"),
+    data_dir: DataDirOption = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Only this data set of the preset; may be repeated.")
+    ] = None,
+    device: DeviceOption = "cpu",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; the default is one a processor, or one on a GPU.")
+    ] = None,
+) -> None:
+    """Reproduce the paper's figures: run what they need, draw them, write the report.
+
+    It can be stopped or killed at any moment; the same command goes on from there.
+    """
+    from .lab import figures, plan, protocol, report, workers
+
+    loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device))
+    numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
+    out_dir.mkdir(parents=True, exist_ok=True)
+    results = []
+    if numbers != [1]:
+        _check_data(loaded, data_dir)
+        if jobs is None:
+            jobs = workers.processors() if device == "cpu" else 1
+        with (
+            _progress() as progress,
+            workers.Workers(out_dir / "runs", data_dir, jobs=jobs, progress=progress) as pool,
+        ):
+            results = protocol.reproduce(loaded, pool, numbers)
+    drawings = {
+        1: ("Figure 1: INNA on a non-smooth, ill-conditioned valley", figures.draw_figure1),
+        2: ("Figure 2: INNA for four choices of (α, β)", lambda: figures.draw_figure2(results)),
+        3: ("Figure 3: INNA against SGD, ADAGRAD and ADAM", lambda: figures.draw_figure3(results)),
+        4: ("Figure 4: slower decays of the step, and ADAM", lambda: figures.draw_figure4(results)),
+    }
+    with FileLock(out_dir / ".lock"):
+        drawn = {drawings[n][0]: figures.save(drawings[n][1](), out_dir, f"figure{n}") for n in numbers}
+        svgs = {title: paths[1] for title, paths in drawn.items()}
+        written = report.write(out_dir, loaded, results, svgs)
+    for result in results:
+        out.print(_table(result, loaded.epochs))
+        for sentence in report.findings(result):
+            out.print(f"  {sentence}", highlight=False)
+    for path in [p for paths in drawn.values() for p in paths] + written:
+        print(path)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Option(help="mnist5k, digits, mnist, fashion-mnist, cifar10 or cifar100.")],
+    network: Annotated[str, typer.Option(help="nin, lenet5 or small.")],
+    optimizer: Annotated[
+        str, typer.Option(help="inna, sgd, adam, ... or a class such as torch.optim.AdamW.")
+    ] = "inna",
+    lr: Annotated[float, typer.Option(help="Initial step gamma_0.")] = 0.1,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="An option of the optimizer, such as beta=0.5.")
+    ] = None,
+    q: Annotated[float, typer.Option(help="The step decays as (k + 1)^-q.")] = 0.0,
+    epochs: Annotated[int, typer.Option(min=0)] = 10,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    init: Annotated[str, typer.Option(help="glorot_normal, glorot_uniform or he_normal.")] = "glorot_normal",
+    train_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    test_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    out_dir: OutOption = Path("results"),
+    data_dir: DataDirOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Train one network once, and record every epoch; the same command goes on after an interruption."""
+    from .lab import plan, records, workers
+
+    run = plan.validated(
+        plan.Run,
+        {
+            "problem": {
+                "dataset": dataset,
+                "network": network,
+                "train": train_images,
+                "test": test_images,
+            },
+            "optimizer": optimizer,
+            "options": dict(_option(text) for text in option or []),
+            "lr": lr,
+            "q": q,
+            "init": init,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "seed": seed,
+            "threads": threads,
+            "device": _torch_device(device),
+            "evaluate": "every epoch",
+        },
+    )
+    with _progress() as progress:
+        task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
+        workers.execute_here(
+            run,
+            out_dir / "runs",
+            data_dir,
+            on_epoch=lambda epoch: progress.update(task, completed=epoch),
+        )
+    path = out_dir / "runs" / run.folder / "records.jsonl"
+    last = records.read(path)[-1]
+    if last["diverged"]:
+        print(f"diverged in epoch {last['epoch']}: try a smaller lr than {lr:g}")
+    else:
+        print(
+            f"epoch {last['epoch']}: training loss {last['train_loss']:.4f}, "
+            f"test loss {last['test_loss']:.4f}, test accuracy {last['test_accuracy']:.4f}"
+        )
+    print(path)
+
+
+@app.command()
+def explain(
+    lr: Annotated[float, typer.Option(help="Step size gamma.")] = 0.1,
+    alpha: Annotated[float, typer.Option(help="Viscous damping.")] = 0.5,
+    beta: Annotated[float, typer.Option(help="Newtonian damping.")] = 0.1,
+    curvature: Annotated[
+        float | None, typer.Option(help="The largest eigenvalue of the Hessian, if known.")
+    ] = None,
+) -> None:
+    """Say what a setting of lr, alpha and beta means, and with a curvature how stable it is."""
+    print(hyperparameters.describe(lr, alpha, beta, curvature))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the command: 0 all well, 1 a user's mistake or a failing disk, 2 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped; nothing is lost, the same command goes on from here", 130))
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        sys.exit(_fail(str(error), 1))
+
+
+def _fail(message: str, status: int) -> int:
+    err.print(f"inna: {message}", markup=False, highlight=False, soft_wrap=True)
+    return status
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs, left"),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+
+
+def _table(result: Any, epochs: int) -> Table:
+    from .lab import report
+
+    table = Table(title=f"{result.problem.dataset}, {result.problem.network}, after {epochs} epochs")
+    table.add_column("optimizer")
+    for heading in ("gamma_0", "training loss", "best", "worst", "test accuracy", "worst", "best"):
+        table.add_column(heading, justify="right")
+    for row in report.rows(result):
+        numbers = [row["loss"].mean, row["loss"].low, row["loss"].high]
+        numbers += [row["accuracy"].mean, row["accuracy"].low, row["accuracy"].high]
+        cells = ["none" if row["lr"] is None else f"{row['lr']:g}", *(f"{x:.4f}" for x in numbers)]
+        table.add_row(row["label"] + (f" ({row['diverged']} diverged)" if row["diverged"] else ""), *cells)
+    return table
+
+
+def _check_data(loaded: Any, data_dir: Path | None) -> None:
+    """Load each data set once before any work is spread: bad data is told at once."""
+    from .lab import data
+
+    for problem in loaded.problems:
+        data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
+
+
+def _torch_device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is not to be had: {str(error).splitlines()[0]}") from None
+    return name
+
+
+def _option(text: str) -> tuple[str, bool | float | str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ValueError(f"an option is written name=value, got {text!r}")
+    if value.lower() in ("true", "false"):
+        return key, value.lower() == "true"
+    try:
+        return key, float(value)
+    except ValueError:
+        return key, value
