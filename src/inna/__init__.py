@@ -11,6 +11,7 @@ JMLR 22 (2021).
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from . import hyperparameters, reference, schedules
 
@@ -19,12 +20,16 @@ __all__ = ["hyperparameters", "reference", "schedules"]
 
 _ON_FIRST_USE = ("lab", "torch")
 
+if TYPE_CHECKING:
+    from . import lab as lab
+    from . import torch as torch
+else:
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _ON_FIRST_USE:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> ModuleType:
+        if name in _ON_FIRST_USE:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ON_FIRST_USE])
+    return sorted({*globals(), *_ON_FIRST_USE})

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 110, soft_wrap=False)
 err = Console(stderr=True)
 
 
@@ -87,7 +87,7 @@ def reproduce(
     for result in results:
         out.print(_table(result, loaded.epochs))
         for sentence in report.findings(result):
-            out.print(f"  {sentence}", highlight=False)
+            print(f"  {sentence}")
     for path in [p for paths in drawn.values() for p in paths] + written:
         print(path)
 
@@ -211,23 +211,29 @@ def _table(result: Any, epochs: int) -> Table:
     from .lab import report
 
     table = Table(title=f"{result.problem.dataset}, {result.problem.network}, after {epochs} epochs")
-    table.add_column("optimizer")
-    for heading in ("gamma_0", "training loss", "best", "worst", "test accuracy", "worst", "best"):
+    table.add_column("optimizer", no_wrap=True)
+    for heading in ("gamma_0", "training loss", "best to worst", "test accuracy", "worst to best"):
         table.add_column(heading, justify="right")
     for row in report.rows(result):
-        numbers = [row["loss"].mean, row["loss"].low, row["loss"].high]
-        numbers += [row["accuracy"].mean, row["accuracy"].low, row["accuracy"].high]
-        cells = ["none" if row["lr"] is None else f"{row['lr']:g}", *(f"{x:.4f}" for x in numbers)]
-        table.add_row(row["label"] + (f" ({row['diverged']} diverged)" if row["diverged"] else ""), *cells)
+        loss, accuracy = row["loss"], row["accuracy"]
+        table.add_row(
+            row["label"] + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
+            "none" if row["lr"] is None else f"{row['lr']:g}",
+            f"{loss.mean:.4f}",
+            f"{loss.low:.4f} to {loss.high:.4f}",
+            f"{accuracy.mean:.4f}",
+            f"{accuracy.low:.4f} to {accuracy.high:.4f}",
+        )
     return table
 
 
 def _check_data(loaded: Any, data_dir: Path | None) -> None:
-    """Load each data set once before any work is spread: bad data is told at once."""
+    """Read the data sets that come from files before any work is spread: bad ones are told at once."""
     from .lab import data
 
     for problem in loaded.problems:
-        data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
+        if problem.dataset not in data.EMBEDDED:
+            data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
 
 
 def _torch_device(name: str) -> str:

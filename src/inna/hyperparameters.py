@@ -17,6 +17,7 @@ Example:
         critical beta            0.09875
 """
 
+import cmath
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -116,7 +117,7 @@ def critical_beta(alpha: float, curvature: float) -> float:
 def max_stable_lr(alpha: float, beta: float, curvature: float) -> float:
     """The least upper bound of the constant lr at which INNA is stable on a curvature L > 0.
 
-    Both multipliers lie inside the unit circle for every smaller lr. With s = alpha + beta L it is s / L if
+    Both multipliers lie inside the unit circle for smaller lr > 0. With s = alpha + beta L it is s / L if
     s^2 <= 4 L, else (s - sqrt(s^2 - 4 L)) / L. It is 0 for alpha = beta = 0: no damping, no stable step.
 
     Args:
@@ -146,7 +147,7 @@ def multipliers(lr: float, alpha: float, beta: float, curvature: float) -> tuple
     """
     _check(lr=lr, alpha=alpha, beta=beta, curvature=curvature)
     s = alpha + beta * curvature
-    root = complex(s * s - 4 * curvature) ** 0.5
+    root = cmath.sqrt(s * s - 4 * curvature)
     return 1 - lr * (s + root) / 2, 1 - lr * (s - root) / 2
 
 
@@ -172,13 +173,12 @@ class Description:
 
     def __str__(self) -> str:
         product = self.alpha * self.beta
-        kind = (
-            "< 1: a truly inertial system"
-            if product < 1
-            else "= 1: the momentum dies out, plain gradient steps remain"
-            if product == 1
-            else "> 1: the gradient system of another function"
-        )
+        if math.isclose(product, 1, rel_tol=1e-12):
+            kind = "= 1: the momentum dies out, plain gradient steps remain"
+        elif product < 1:
+            kind = "< 1: a truly inertial system"
+        else:
+            kind = "> 1: the gradient system of another function"
         qh = self.quasi_hyperbolic
         rows = [
             f"lr {self.lr:g}, alpha {self.alpha:g}, beta {self.beta:g}",

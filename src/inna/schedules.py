@@ -125,7 +125,7 @@ class log_power(Schedule):
     p: float
 
     def __post_init__(self) -> None:
-        _require(self.p > 0, f"p must be positive, got {self.p}")
+        _require(0 < self.p < math.inf, f"p must be finite and positive, got {self.p}")
 
     def factor(self, k: Any, xp: Any) -> Any:
         return xp.log(k + math.e) ** -self.p
@@ -185,7 +185,7 @@ class linear(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
+        _require(1 <= self.steps < math.inf, f"steps must be finite and at least 1, got {self.steps}")
 
     def factor(self, k: Any, xp: Any) -> Any:
         return 1 - xp.minimum(k / self.steps, 1.0)
@@ -201,7 +201,7 @@ class cosine(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
+        _require(1 <= self.steps < math.inf, f"steps must be finite and at least 1, got {self.steps}")
 
     def factor(self, k: Any, xp: Any) -> Any:
         return (1 + xp.cos(math.pi * xp.minimum(k / self.steps, 1.0))) / 2
@@ -225,7 +225,7 @@ class drops(Schedule):
     def factor(self, k: Any, xp: Any) -> Any:
         value = 1.0 + 0.0 * k
         for milestone in self.milestones:
-            value = value * xp.where(k >= milestone, self.ratio, 1.0)
+            value = xp.where(k >= milestone, value * self.ratio, value)
         return value
 
     def admissibility(self) -> Admissibility:
@@ -240,14 +240,14 @@ class warmup(Schedule):
     then: Schedule
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
+        _require(1 <= self.steps < math.inf, f"steps must be finite and at least 1, got {self.steps}")
 
     def factor(self, k: Any, xp: Any) -> Any:
         tail = self.then.factor(xp.maximum(k - self.steps, 0), xp)
         return xp.where(k < self.steps, (k + 1.0) / self.steps, tail)
 
     def admissibility(self) -> Admissibility:
-        tail = self.then.admissibility()
+        tail = admissible(self.then)
         return Admissibility(tail.admissible, f"finitely many warm-up steps change nothing; {tail.reason}")
 
 

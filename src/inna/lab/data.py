@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "DataError", "Dataset", "load"]
+__all__ = ["DATASETS", "EMBEDDED", "DataError", "Dataset", "load"]
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -176,6 +176,7 @@ def _content(path: Path) -> bytes:
         raise DataError(f"cannot read {zipped}: {error}: {_FETCH_AGAIN}") from None
 
 
+EMBEDDED = ("mnist5k", "digits")
 DATASETS: dict[str, tuple[int, Callable[[Path | None], list[tuple[Pixels, Labels]]]]] = {
     "mnist5k": (10, _mnist5k),
     "digits": (10, _digits),

@@ -49,7 +49,7 @@ def objective(x: float, y: float) -> tuple[float, float, float]:
 
     Example:
         >>> objective(-1.0, 1.5)
-        (27.0, -101.0, 100.0)
+        (27.0, 99.0, 100.0)
     """
     sign = (x > 0) - (x < 0)
     gap = y - abs(x)
@@ -73,7 +73,7 @@ def trajectory(
 
     Example:
         >>> trajectory(0.5, 0.1, steps=10_000)[-1].round(6)
-        array([-0.996981,  0.996981,  1.996981])
+        array([-0.996356,  0.998856,  1.996981])
     """
     x, y = START
     value, gx, gy = objective(x, y)

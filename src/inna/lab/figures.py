@@ -1,6 +1,7 @@
 """The paper's Figures 1-4, in its colours and line styles."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,33 +38,32 @@ SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.ha
 def draw_figure1() -> Figure:
     """The trajectories on the V-shaped valley, as printed and with the captions' values."""
     with mpl.rc_context(SETTINGS):
-        fig = Figure(figsize=(14, 7), layout="constrained")
+        fig = Figure(figsize=(13, 6.6), layout="constrained")
         rows: Any = fig.subfigures(2, 1)
-        for row, panels, title in (
-            (rows[0], figure1.PRINTED, "As printed: alpha is 0.3 in (a) and (b)"),
-            (rows[1], figure1.CAPTIONED, "With the captions' values: alpha is 0.5 in (a) and (b)"),
+        for row, panels, title, printed in (
+            (
+                rows[0],
+                figure1.PRINTED,
+                "As printed: α is 0.3 in (a) and (b). Grey: the printed curves, digitised",
+                figure1.printed_curves(),
+            ),
+            (rows[1], figure1.CAPTIONED, "With the captions' values: α is 0.5 in (a) and (b)", {}),
         ):
             row.suptitle(title)
-            axes = row.subplots(1, 4)
-            printed = figure1.printed_curves() if panels is figure1.PRINTED else {}
-            for ax, panel in zip(axes, panels, strict=False):
+            *axes, objective = row.subplots(1, 4)
+            for curve in printed.values():
+                objective.plot(*curve, ".", color="0.75", markersize=6)
+            for ax, panel in zip(axes, panels, strict=True):
                 points = figure1.trajectory(panel.alpha, panel.beta)
                 _valley(ax)
                 ax.plot(points[:, 0], points[:, 1], color=panel.color, linewidth=1)
                 ax.plot(*figure1.START, "kx", markersize=9, markeredgewidth=2)
                 ax.set_title(f"({panel.name}) α = {panel.alpha}, β = {panel.beta}")
-                axes[3].plot(
-                    np.log10(np.maximum(points[:, 2], 1e-30)),
-                    color=panel.color,
-                    linestyle=panel.linestyle,
-                    linewidth=1.2,
-                    label=f"({panel.name})",
-                )
-                if panel.name in printed:
-                    label = "the printed curves" if panel is panels[-1] else None
-                    axes[3].plot(*printed[panel.name], "k.", markersize=1.5, label=label)
-            axes[3].set(xlabel="iteration", ylabel=r"$\log_{10} J$", ylim=(-8, 2), title="(d) objective")
-            axes[3].legend(loc="lower left", markerscale=4)
+                values = np.log10(np.maximum(points[:, 2], 1e-30))
+                line = {"color": panel.color, "linestyle": panel.linestyle, "linewidth": 1.2}
+                objective.plot(values, label=f"({panel.name})", **line)
+            objective.set(xlabel="iteration", ylabel=r"$\log_{10} J$", ylim=(-8, 2), title="(d)")
+            objective.legend(loc="lower left")
     return fig
 
 
@@ -92,13 +92,12 @@ def draw_figure4(results: Sequence[Result]) -> Figure:
         for result, (above, below) in zip(results, axes, strict=True):
             curves = sorted([result.best, *result.decays], key=lambda c: -c.setting.q)
             for curve in curves:
-                _draw(above, curve, "train_loss", label=decay_label(curve.setting.q))
+                _draw(above, curve, "train_loss", style=decay_label(curve.setting.q))
             for curve in result.curves:
                 if curve.setting.label == "ADAM":
                     _draw(below, curve, "train_loss")
             for curve in result.decays[:1]:
-                label = decay_label(curve.setting.q)
-                _draw(below, curve, "train_loss", label=label, legend=f"INNA, {label}")
+                _draw(below, curve, "train_loss", style=decay_label(curve.setting.q))
             for ax in (above, below):
                 ax.set(xlabel="epoch", ylabel=r"training loss, $\log_{10} J$")
                 ax.set_title(f"{_title(result)}: {result.best.setting.label}")
@@ -109,7 +108,7 @@ def draw_figure4(results: Sequence[Result]) -> Figure:
 def save(fig: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG, whole or not at all."""
     paths = []
-    for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+    for suffix, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
         buffer = io.BytesIO()
         with mpl.rc_context(SETTINGS):
             fig.savefig(buffer, format=suffix, **options)
@@ -142,7 +141,7 @@ def _panels(problems: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     return fig, list(zip(*fig.subplots(2, problems), strict=True))
 
 
-def _draw(ax: Axes, curve: Curve, field: str, label: str | None = None, legend: str | None = None) -> None:
+def _draw(ax: Axes, curve: Curve, field: str, style: str | None = None) -> None:
     """The mean over the seeds, and a band from the best run to the worst."""
     if curve.lr is None:
         return
@@ -151,17 +150,10 @@ def _draw(ax: Axes, curve: Curve, field: str, label: str | None = None, legend: 
     mean, low, high = values.mean(axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     if field == "train_loss":
         mean, low, high = np.log10(mean), np.log10(low), np.log10(high)
-    label = label or curve.setting.label
-    style = STYLES.get(label, {"linestyle": "-"})
-    (line,) = ax.plot(
-        epochs,
-        mean,
-        label=legend or label,
-        linewidth=1.6,
-        markersize=5,
-        markevery=max(1, len(epochs) // 12),
-        **style,
-    )
+    name = style or curve.setting.label
+    legend = re.sub(r"k\^(\S+)", r"$k^{\1}$", name)
+    look: dict[str, Any] = {"linewidth": 1.6, "markersize": 5, "markevery": max(1, len(epochs) // 12)}
+    (line,) = ax.plot(epochs, mean, label=legend, **look, **STYLES.get(name, {}))
     ax.fill_between(epochs, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
 
 

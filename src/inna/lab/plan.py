@@ -67,7 +67,7 @@ class Problem(_Data):
 
 
 class Setting(_Data):
-    """An optimizer with its options and its decay: all but the initial step gamma_0, which is to be chosen."""
+    """An optimizer with its options and its decay; the initial step gamma_0 is to be chosen."""
 
     label: Name
     optimizer: str
@@ -75,7 +75,7 @@ class Setting(_Data):
     q: Decay = 0.0
     """gamma_k = gamma_0 (k + 1)^-q."""
     role: Literal["candidate", "peer"] = "peer"
-    """The best candidate is the INNA of Figures 3 and 4; the peers are what it is compared to."""
+    """The best candidate is the INNA of Figures 3 and 4; the peers are its rivals."""
 
     @field_validator("optimizer")
     @classmethod
@@ -173,34 +173,36 @@ class Plan(_Data):
 
 
 def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None) -> Plan:
-    """Load a preset that ships with the package.
+    """Load a plan: a preset that ships with the package, or a TOML file of the same form.
 
     Args:
-        preset: its name, that of a TOML file in ``plans/``.
+        preset: the name of a file in ``plans/``, or a path that ends in ``.toml``.
         datasets: keep only the problems on these data sets; all if empty.
         device: run on this torch device instead of the plan's.
 
     Raises:
-        PlanError: the preset is unknown or not sound.
+        PlanError: the plan is unknown, no TOML, or not sound.
 
     Example:
         >>> plan = load("quick")
         >>> plan.problems[0].name, plan.epochs, len(plan.settings)
         ('mnist5k-lenet5', 12, 7)
     """
-    path = PRESETS / f"{preset}.toml"
+    path = Path(preset) if preset.endswith(".toml") else PRESETS / f"{preset}.toml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
-        raise PlanError(f"unknown preset {preset!r}: choose from {known}")
-    content = tomllib.loads(path.read_text())
+        raise PlanError(f"unknown preset {preset!r}: choose from {known}, or name a .toml file")
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} is not a TOML file: {error}") from None
     if device is not None:
         content["device"] = device
     plan = validated(Plan, content)
-    if not datasets:
-        return plan
     for name in datasets:
-        _known(f"data set of the preset {preset}", name, [p.dataset for p in plan.problems])
-    return plan.model_copy(update={"problems": tuple(p for p in plan.problems if p.dataset in datasets)})
+        _known(f"data set of {preset}", name, [p.dataset for p in plan.problems])
+    kept = tuple(p for p in plan.problems if p.dataset in datasets) if datasets else plan.problems
+    return plan.model_copy(update={"problems": kept})
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> Model:

@@ -11,6 +11,8 @@ Example:
 try:
     import torch as _torch  # noqa: F401
 except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
     raise ModuleNotFoundError("inna.torch needs PyTorch: pip install 'inna[torch]'", name="torch") from error
 
 from ._inna import INNA

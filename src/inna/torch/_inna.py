@@ -57,8 +57,8 @@ class INNA(Optimizer):
 
     which is, exactly, the paper's recursion in (theta, psi) for
     :math:`\psi = \beta u + (1 - \alpha\beta)\theta`. It discretises
-    :math:`\ddot\theta + \alpha\dot\theta + \beta\nabla^2 J(\theta)\dot\theta + \nabla J(\theta) = 0` and needs
-    no Hessian. The long-run step is lr / alpha; `inna.hyperparameters.describe` tells more.
+    :math:`\ddot\theta + \alpha\dot\theta + \beta\nabla^2 J(\theta)\dot\theta + \nabla J(\theta) = 0` and
+    needs no Hessian. The long-run step is lr / alpha; `inna.hyperparameters.describe` tells more.
 
     Args:
         params: parameters, named parameters or groups of them, as any `torch.optim` optimizer takes them. A
@@ -71,7 +71,7 @@ class INNA(Optimizer):
         weight_decay: lambda >= 0: adds lambda theta to the gradient, or
         decoupled_weight_decay: shrinks theta by the factor 1 - lr lambda instead; the momentum stays.
         maximize: climb instead of descend.
-        foreach: update all tensors with a few multi-tensor kernels instead of one tensor after the other. None
+        foreach: update all tensors with a few multi-tensor kernels, not one tensor after the other. None
             chooses as `torch.optim` does: the kernels when all parameters are on an accelerator.
 
     Raises:

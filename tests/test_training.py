@@ -1,0 +1,186 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inna.lab import data, records, training
+from inna.lab.plan import Problem, Run
+
+DIGITS = data.load("digits", train=96, test=40)
+
+
+def a_run(**change: Any) -> Run:
+    defaults: dict[str, Any] = {
+        "problem": Problem(dataset="digits", network="small", train=96, test=40),
+        "optimizer": "inna.torch.INNA",
+        "options": {"alpha": 0.5, "beta": 0.5},
+        "lr": 0.2,
+        "q": 0.5,
+        "init": "glorot_normal",
+        "batch_size": 20,
+        "epochs": 3,
+        "seed": 0,
+        "threads": 1,
+        "device": "cpu",
+        "evaluate": "every epoch",
+    }
+    return Run(**{**defaults, **change})
+
+
+def lasting(log: Path) -> list[dict[str, Any]]:
+    """The fields that must not differ between two executions."""
+    return [{k: v for k, v in record.items() if k not in records.VOLATILE} for record in records.read(log)]
+
+
+def trained(run: Run, folder: Path) -> list[dict[str, Any]]:
+    training.train(run, folder, DIGITS)
+    return lasting(folder / "records.jsonl")
+
+
+def test_a_run_records_every_epoch_and_learns(tmp_path: Path) -> None:
+    found = trained(a_run(epochs=15, lr=0.5, q=0.0), tmp_path)
+    assert [record["epoch"] for record in found] == list(range(16))
+    assert found[0]["train_loss_running"] is None
+    assert found[-1]["train_loss"] < 0.5 * found[0]["train_loss"]
+    assert found[-1]["test_accuracy"] > 0.5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["records.jsonl", "run.json"]
+
+
+def test_the_learning_rate_decays_per_iteration(tmp_path: Path) -> None:
+    found = trained(a_run(), tmp_path)
+    assert [record["lr"] for record in found] == [0.2, 0.2 * 5**-0.5, 0.2 * 10**-0.5, 0.2 * 15**-0.5]
+
+
+def test_the_same_run_gives_the_same_records(tmp_path: Path) -> None:
+    first = trained(a_run(), tmp_path / "a")
+    torch.rand(3)  # whatever happened before in the process
+    assert trained(a_run(), tmp_path / "b") == first
+    assert trained(a_run(seed=1), tmp_path / "c") != first
+
+
+def test_every_optimizer_starts_from_the_same_weights(tmp_path: Path) -> None:
+    sgd = trained(a_run(optimizer="torch.optim.SGD", options={}), tmp_path / "sgd")
+    assert sgd[0]["train_loss"] == trained(a_run(), tmp_path / "inna")[0]["train_loss"]
+
+
+def test_every_optimizer_sees_the_same_batches(tmp_path: Path) -> None:
+    """With alpha beta = 1 and no initial momentum INNA is SGD with lr gamma beta: only batches can differ."""
+    inna = a_run(options={"alpha": 2.0, "beta": 0.5, "initial_speed": 0.5}, lr=0.2)
+    sgd = a_run(optimizer="torch.optim.SGD", options={}, lr=0.1)
+    for ours, theirs in zip(trained(inna, tmp_path / "a"), trained(sgd, tmp_path / "b"), strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("inna.torch.INNA", {"alpha": 0.5, "beta": 0.1}),
+        ("torch.optim.Adam", {"eps": 1e-7}),
+        ("torch.optim.Adagrad", {"eps": 1e-7}),
+    ],
+)
+def test_a_checkpoint_in_the_middle_of_an_epoch_changes_nothing(
+    tmp_path: Path, optimizer: str, options: dict[str, Any]
+) -> None:
+    run = a_run(optimizer=optimizer, options=options, lr=0.01)
+    undisturbed = trained(run, tmp_path / "a")
+    folder = tmp_path / "b"
+    trainer = training.Trainer(run, DIGITS)
+    folder.mkdir()
+    records.append(folder / "records.jsonl", trainer.record())
+    steps = 0
+
+    def save_at_seventh_step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 7:  # the second step of the second epoch
+            trainer.save(folder / "checkpoint.pt")
+
+    for _ in range(3):
+        trainer.finish_epoch(after_step=save_at_seventh_step)
+        records.append(
+            folder / "records.jsonl", trainer.record()
+        )  # of which epochs 2 and 3 are to be dropped
+    records.rewind(folder / "records.jsonl", 2)  # as if killed in epoch 3
+    assert trained(run, folder) == undisturbed
+
+
+def test_dropout_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    run = a_run(problem=Problem(dataset="mnist5k", network="nin", train=4, test=1), batch_size=1)
+    images = data.load("mnist5k", train=4, test=1)
+    trainer = training.Trainer(run, images)
+
+    def save_first() -> None:
+        if trainer.batch == 1:
+            trainer.save(tmp_path / "checkpoint.pt")
+
+    trainer.finish_epoch(after_step=save_first)
+    resumed = training.Trainer(run, images)
+    resumed.load(tmp_path / "checkpoint.pt")
+    assert resumed.batch == 1
+    resumed.finish_epoch(after_step=lambda: None)
+    for a, b in zip(trainer.net.parameters(), resumed.net.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_checkpoint_that_outlived_its_records_is_not_trusted(tmp_path: Path) -> None:
+    undisturbed = trained(a_run(), tmp_path / "a")
+    trainer = training.Trainer(a_run(), DIGITS)
+    trainer.finish_epoch(after_step=lambda: None)
+    (tmp_path / "b").mkdir()
+    trainer.save(tmp_path / "b" / "checkpoint.pt")
+    assert trained(a_run(), tmp_path / "b") == undisturbed
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(records.RecordError, match=r"checkpoint\.pt is damaged .*: delete it"):
+        training.train(a_run(), tmp_path, DIGITS)
+
+
+def test_a_checkpoint_is_not_unpickled(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "owned",)
+
+    torch.save({"network": Evil()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(records.RecordError, match="is damaged"):
+        training.train(a_run(), tmp_path, DIGITS)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("evaluate", ["every epoch", "training loss at the end"])
+def test_a_diverged_run_is_recorded_and_over(tmp_path: Path, evaluate: str) -> None:
+    found = trained(a_run(lr=1e6, epochs=50, evaluate=evaluate), tmp_path)
+    assert found[-1]["diverged"]
+    assert found[-1]["epoch"] < 50
+    assert found[-1]["train_loss"] is None
+    assert not any(record["diverged"] for record in found[:-1])
+    assert trained(a_run(lr=1e6, epochs=50, evaluate=evaluate), tmp_path) == found
+
+
+def test_a_selection_run_never_looks_at_the_test_data(tmp_path: Path) -> None:
+    run = a_run(evaluate="training loss at the end")
+    found = trained(run, tmp_path)
+    assert [record["train_loss"] is not None for record in found] == [False, False, False, True]
+    assert all(record["test_loss"] is None and record["test_accuracy"] is None for record in found)
+    long = trained(a_run(), tmp_path / "long")
+    assert found[-1]["train_loss"] == long[-1]["train_loss"]
+
+
+def test_the_loss_is_that_of_the_whole_training_set_in_evaluation_mode() -> None:
+    run = a_run(problem=Problem(dataset="mnist5k", network="nin", train=6, test=2))
+    trainer = training.Trainer(run, data.load("mnist5k", train=6, test=2))
+    trainer.net.eval()
+    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.x_train), trainer.y_train)
+    trainer.net.train()
+    assert trainer.record()["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_options_that_the_optimizer_does_not_take_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"torch\.optim\.SGD does not take these options: .*gamma"):
+        training.train(a_run(optimizer="torch.optim.SGD", options={"gamma": 1.0}), tmp_path, DIGITS)
+    with pytest.raises(ValueError, match="alpha must be finite and non-negative, got -1"):
+        training.train(a_run(options={"alpha": -1.0}), tmp_path, DIGITS)
+    assert not (tmp_path / "records.jsonl").exists()
