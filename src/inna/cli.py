@@ -1,6 +1,8 @@
 """The command line: parses, calls the laboratory, prints."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +72,7 @@ def reproduce(
         if jobs is None:
             jobs = workers.processors() if device == "cpu" else 1
         with (
-            _progress() as progress,
+            _at_work() as progress,
             workers.Workers(out_dir / "runs", data_dir, jobs=jobs, progress=progress) as pool,
         ):
             results = protocol.reproduce(loaded, pool, numbers)
@@ -140,7 +142,7 @@ def train(
             "evaluate": "every epoch",
         },
     )
-    with _progress() as progress:
+    with _at_work() as progress:
         task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
         workers.execute_here(
             run,
@@ -184,8 +186,6 @@ def run() -> None:
     """Run the command: 0 all well, 1 a user's mistake or a failing disk, 2 wrong usage, 130 interrupted."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit(_fail("stopped; nothing is lost, the same command goes on from here", 130))
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         sys.exit(_fail(str(error), 1))
 
@@ -195,16 +195,22 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _progress() -> Progress:
-    return Progress(
+@contextmanager
+def _at_work() -> Iterator[Progress]:
+    """Show progress, on a terminal only; Ctrl-C ends the work, which the same command takes up again."""
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("epochs, left"),
         TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,
     )
+    try:
+        with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+            yield progress
+    except KeyboardInterrupt:
+        message = "stopped; nothing is lost, the same command goes on from here"
+        raise typer.Exit(_fail(message, 130)) from None
 
 
 def _table(result: Any, epochs: int) -> Table:

@@ -1,0 +1,54 @@
+# Two commands: `make figures` and `make test`. Both set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := pyproject.toml constraints.txt $(shell find src -type f -not -name '*.pyc')
+RESULTS ?= results
+
+.PHONY: figures test lint bench docs clean
+
+figures: .venv/.lab
+	$(BIN)/inna reproduce all --preset quick --out $(RESULTS)
+
+test: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --pyargs inna --doctest-modules -p no:cacheprovider -q
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: .venv/.docs
+	$(BIN)/pdoc --docformat google --math --output-directory $(RESULTS)/docs inna inna.torch inna.lab
+
+# Each stamp is an installation of the built package, as a user gets it, with the extras of its name.
+.venv/.lab: $(SOURCES)
+	$(call install,torch$(comma)lab)
+
+.venv/.dev: $(SOURCES)
+	$(call install,torch$(comma)lab$(comma)dev)
+	touch .venv/.lab
+
+.venv/.docs: $(SOURCES)
+	$(call install,torch$(comma)lab$(comma)docs)
+	touch .venv/.lab
+
+comma := ,
+define install
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	rm -rf .venv/wheel
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PIP) wheel --quiet --no-deps --wheel-dir .venv/wheel .
+	$(PIP) install --quiet --constraint constraints.txt "inna[$(1)] @ file://$$(ls $(CURDIR)/.venv/wheel/inna-*.whl)"
+	$(PIP) install --quiet --force-reinstall --no-deps .venv/wheel/inna-*.whl
+	touch $@
+endef
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
