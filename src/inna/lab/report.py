@@ -19,9 +19,9 @@ __all__ = ["findings", "rows", "write"]
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
-    """A row for each curve: its label, gamma_0, final training loss and test accuracy, and how many diverged.
+    """A row for each curve: label, lr (gamma_0), final loss and accuracy, runs that diverged, and the grid.
 
-    The numbers are `protocol.Summary`: mean, low and high over the seeds.
+    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds.
     """
     named = [(curve, curve.setting.label) for curve in result.curves]
     named += [(curve, f"{result.best.setting.label}, {curve.setting.label}") for curve in result.decays]
@@ -32,6 +32,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "loss": curve.final("train_loss"),
             "accuracy": curve.final("test_accuracy"),
             "diverged": curve.diverged,
+            "grid": {point.lr: point.mean for point in curve.grid},
         }
         for curve, label in named
     ]
@@ -85,9 +86,15 @@ def write(folder: Path, plan: Plan, results: Sequence[Result], figures: Mapping[
         version=__version__,
         figures={title: base64.b64encode(path.read_bytes()).decode() for title, path in figures.items()},
         problems=[
-            {"result": result, "rows": rows(result), "findings": findings(result)} for result in results
+            {
+                "result": result,
+                "rows": rows(result),
+                "findings": findings(result),
+                "steps": sorted({p.lr for c in result.curves + result.decays for p in c.grid}),
+            }
+            for result in results
         ],
-        isnan=math.isnan,
+        inf=math.inf,
     )
     data = {
         "plan": plan.model_dump(mode="json"),
