@@ -50,11 +50,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            record["epoch"] + 0
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
+            record = None
+        if not (isinstance(record, dict) and {"epoch", "diverged"} <= record.keys()):
             raise RecordError(
                 f"{path}, line {number}, is damaged: delete the folder {path.parent} to run it again"
-            ) from None
+            )
         found.append(record)
     return found
 
