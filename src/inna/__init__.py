@@ -3,6 +3,7 @@
 Importing this package needs NumPy alone. The framework front rooms and the laboratory load on first use:
 
 - `inna.torch`: the optimizer for PyTorch (extra ``torch``),
+- `inna.dynamics`: the continuous system, its energies and rates (extra ``theory``),
 - `inna.lab`: the paper's experiments (extra ``lab``).
 
 Reference: C. Castera, J. Bolte, C. Févotte, E. Pauwels, *An Inertial Newton Algorithm for Deep Learning*,
@@ -18,9 +19,10 @@ from . import hyperparameters, reference, schedules
 __version__ = "0.1.0"
 __all__ = ["hyperparameters", "reference", "schedules"]
 
-_ON_FIRST_USE = ("lab", "torch")
+_ON_FIRST_USE = ("dynamics", "lab", "torch")
 
 if TYPE_CHECKING:
+    from . import dynamics as dynamics
     from . import lab as lab
     from . import torch as torch
 else:

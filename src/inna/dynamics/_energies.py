@@ -1,0 +1,112 @@
+"""Lyapunov energies of the system, their rates of change, and the constants of Theorem 4.3's proof."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh
+
+__all__ = ["energy", "energy_rate", "lambda_range", "proof_constants"]
+
+Array = NDArray[np.float64]
+
+
+def energy(
+    objective: ArrayLike, u: ArrayLike, alpha: ArrayLike, beta: ArrayLike, lam: float | None = None
+) -> Array:
+    r"""The energy :math:`E_\lambda = \lambda J + |u|^2/2`, or :math:`E = 2(1 + \alpha\beta) J + |u|^2`.
+
+    E_lambda does not increase along trajectories when lambda lies in `lambda_range`; E is E_min + E_max.
+
+    Args:
+        objective: J(theta).
+        u: the momentum, coordinates along the last axis.
+        alpha: viscous damping.
+        beta: Newtonian damping.
+        lam: lambda; None for E.
+
+    Example:
+        >>> float(energy(2.0, [3.0, 4.0], 0.5, 0.1, lam=1.0)), float(energy(2.0, [3.0, 4.0], 0.5, 0.1))
+        (14.5, 29.2)
+
+    Reference: Castera et al. (2021), Lemmas 3.5 and 3.6.
+    """
+    kinetic = np.square(u).sum(-1)
+    if lam is None:
+        return np.asarray(2 * (1 + np.multiply(alpha, beta)) * np.asarray(objective) + kinetic)
+    return np.asarray(lam * np.asarray(objective) + kinetic / 2)
+
+
+def energy_rate(
+    velocity: ArrayLike, v: ArrayLike, alpha: ArrayLike, beta: ArrayLike, lam: float | None = None
+) -> Array:
+    r"""The energy's rate of change along a trajectory.
+
+    .. math:: \dot E_\lambda = -\alpha|\dot\theta|^2 - \beta|v|^2 + (\lambda - 1 - \alpha\beta)
+              \langle\dot\theta, v\rangle, \qquad \dot E = -2\alpha|\dot\theta|^2 - 2\beta|v|^2
+
+    At the ends of `lambda_range` it is a square: :math:`-|\sqrt\alpha\dot\theta + \sqrt\beta v|^2` for E_min,
+    :math:`-|\sqrt\alpha\dot\theta - \sqrt\beta v|^2` for E_max; the paper prints the signs swapped.
+
+    Args:
+        velocity: theta'.
+        v: the (sub)gradient.
+        alpha: viscous damping.
+        beta: Newtonian damping.
+        lam: lambda; None for E.
+
+    Example:
+        >>> float(energy_rate([1.0], [2.0], 0.5, 0.1))
+        -1.8
+
+    Reference: Castera et al. (2021), Lemma 3.5, (20) (corrected), (31).
+    """
+    velocity, v = np.asarray(velocity), np.asarray(v)
+    alpha, beta = np.asarray(alpha), np.asarray(beta)
+    friction = alpha * np.square(velocity).sum(-1) + beta * np.square(v).sum(-1)
+    if lam is None:
+        return np.asarray(-2 * friction)
+    return np.asarray(-friction + (lam - 1 - alpha * beta) * (velocity * v).sum(-1))
+
+
+def lambda_range(alpha: float, beta: float) -> tuple[float, float]:
+    r"""The ends of the lambda for which E_lambda decreases: :math:`(1 \mp \sqrt{\alpha\beta})^2`.
+
+    Example:
+        >>> lambda_range(1.0, 0.25)
+        (0.25, 2.25)
+    """
+    root = float(np.sqrt(alpha * beta))
+    return (1 - root) ** 2, (1 + root) ** 2
+
+
+def proof_constants(alpha: float, beta: float) -> tuple[float, float]:
+    r"""The largest c_1, c_2 of the proof of Theorem 4.3.
+
+    They give :math:`\dot E \le -c_1 |dE|^2` and :math:`|dE| \ge c_2 |(\dot\theta, \dot\psi)|`, where dE is
+    the gradient of E in (theta, psi). All are quadratic forms in (theta', v): eigenvalues of 2 x 2 matrices.
+
+    Args:
+        alpha: viscous damping, > 0.
+        beta: Newtonian damping, > 0.
+
+    Example:
+        >>> c1, c2 = proof_constants(1.0, 1.0)
+        >>> f"{c1:.12f} {c2:.12f}"
+        '0.095491502813 1.369483297964'
+
+    Reference: Castera et al. (2021), proof of Theorem 4.3.
+    """
+    k = alpha - 1 / beta
+    # Rows: dE/dtheta and dE/dpsi as combinations of theta' and v, with u = -theta' - beta v.
+    d_energy = np.array([[-2 * k, 2 * (1 + alpha * beta) - 2 * k * beta], [-2 / beta, -2.0]])
+    motion = np.array([[1.0, 0.0], [1.0, beta]])  # theta' and psi' = -u
+    friction = np.diag([2 * alpha, 2 * beta])
+    c1 = 1 / _eigenvalues(d_energy.T @ d_energy, friction)[1]
+    c2 = np.sqrt(_eigenvalues(d_energy.T @ d_energy, motion.T @ motion)[0])
+    return float(c1), float(c2)
+
+
+def _eigenvalues(a: Array, b: Array) -> Any:
+    """The two generalised eigenvalues of a with respect to b, in ascending order."""
+    return eigh(a, b, eigvals_only=True)
