@@ -55,8 +55,8 @@ class InertialOptimizer(Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params, momenta, steps, compensations, squares, grads = [], [], [], [], [], []  # type: ignore[var-annotated]
-        self._init_group(group, params, momenta, steps, compensations, squares, grads)
+        tensors = Tensors([], [], [], [], [], [])
+        self._init_group(group, *tensors)
         options: dict[str, Any] = {
             "lr": group["lr"],
             "alpha": group["alpha"],
@@ -66,21 +66,16 @@ class InertialOptimizer(Optimizer):
         }
         if not self._on_device(group):
             options = {name: float(value) for name, value in options.items()}
-        if not params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
+        if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
-        grads = [_like(grad, param) for grad, param in zip(grads, params, strict=True)]
-        tensors = Tensors(
-            *([_plain(t) for t in ts] for ts in (params, momenta, steps, compensations, squares, grads))
-        )
+        if any(type(p) not in (Tensor, torch.nn.Parameter) or p.is_complex() for p in tensors.params):
+            tensors = _plain(tensors)
         grad_scale, found_inf = self._gradient_scale()
-        if (
-            found_inf is not None and not group["fused"]
-        ):  # another group is fused and made GradScaler pass it on
+        if found_inf is not None and not group["fused"]:  # it is there for the sake of another, fused group
             if found_inf.item():
                 return
-            tensors = tensors._replace(
-                grads=[g / grad_scale if grad_scale is not None else g for g in tensors.grads]
-            )
+            if grad_scale is not None:
+                tensors = tensors._replace(grads=[g / grad_scale for g in tensors.grads])
         self._update(tensors, group, options)
 
     def _init_group(
@@ -116,7 +111,7 @@ class InertialOptimizer(Optimizer):
             steps.append(state["step"])
             compensations.append(state.get("compensation"))
             squares.append(state.get("exp_avg_sq"))
-            grads.append(param.grad)
+            grads.append(param.grad if param.grad.dtype == param.dtype else param.grad.to(param.dtype))
 
     def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
@@ -208,7 +203,7 @@ class InertialOptimizer(Optimizer):
         state["momentum_buffer"] = u.to(_state_dtype(param, group))
         return True
 
-    @torch._disable_dynamo  # type: ignore[untyped-decorator]
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint: of this optimizer, or of the authors' own PyTorch optimizers.
 
@@ -266,15 +261,18 @@ def _state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
     return dtype.to_complex() if param.is_complex() else dtype
 
 
-def _like(grad: Tensor, param: Tensor) -> Tensor:
-    """The gradient in the dtype and, for DTensors, in the placement of its parameter."""
-    if hasattr(param, "placements") and grad.placements != param.placements:  # type: ignore[attr-defined]
-        grad = grad.redistribute(placements=param.placements)  # type: ignore[attr-defined]
-    return grad if grad.dtype == param.dtype else grad.to(param.dtype)
+def _plain(tensors: Tensors) -> Tensors:
+    """The local parts of DTensors, and complex tensors as pairs of reals: the update is elementwise."""
 
+    def plain(tensor: Any, param: Tensor) -> Any:
+        if tensor is not None and hasattr(tensor, "to_local"):
+            if tensor.placements != param.placements:  # type: ignore[attr-defined]
+                tensor = tensor.redistribute(placements=param.placements)  # type: ignore[attr-defined]
+            tensor = tensor.to_local()
+        return (
+            torch.view_as_real(tensor.resolve_conj())
+            if tensor is not None and tensor.is_complex()
+            else tensor
+        )
 
-def _plain(tensor: Any) -> Any:
-    """The local part of a DTensor, and a complex tensor as pairs of reals: the update is elementwise."""
-    if hasattr(tensor, "to_local"):
-        tensor = tensor.to_local()
-    return torch.view_as_real(tensor.resolve_conj()) if tensor is not None and tensor.is_complex() else tensor
+    return Tensors(*([plain(t, p) for t, p in zip(ts, tensors.params, strict=True)] for ts in tensors))

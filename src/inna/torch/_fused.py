@@ -50,7 +50,7 @@ def fused_step(
 @cache
 def _operation() -> Any:
     """`torch.ops.inna.step_`, loaded from the disk or else built: by one compiler call, once a machine."""
-    torch.ops.load_library(_library(_cache_directory()))
+    torch.ops.load_library(str(_library(_cache_directory())))  # type: ignore[no-untyped-call]
     return torch.ops.inna.step_.default
 
 
