@@ -28,7 +28,7 @@ _SHARED: list[dict[str, Any]] = [
     {"lr": 0.01, "weight_decay": 0.1},
     {"lr": 0.01, "weight_decay": 0.1, "maximize": True},
     {"alpha": 1.5, "beta": 0.3, "initial_speed": 0.0},
-    {"alpha": 0.0, "beta": 0.0},
+    {"lr": 0.01, "alpha": 0.0, "beta": 0.0},
     {"lr": 0.01, "kahan_sum": True, "weight_decay": 0.1},
     {"lr": 0.01, "capturable": True},
     {"lr": torch.tensor(0.01)},

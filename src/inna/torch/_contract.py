@@ -64,8 +64,8 @@ class InertialOptimizer(Optimizer):
             "speed": group["beta"] if group["initial_speed"] is None else group["initial_speed"],
             "decay": group["weight_decay"] if group["decoupled_weight_decay"] else 0.0,
         }
-        if not self._on_device(group):
-            options = {name: float(value) for name, value in options.items()}
+        to_scalar = _scalar if self._on_device(group) else float
+        options = {name: to_scalar(value) for name, value in options.items()}
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
         if any(type(p) not in (Tensor, torch.nn.Parameter) or p.is_complex() for p in tensors.params):
@@ -259,6 +259,10 @@ def _state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
     if dtype is None:
         return param.dtype
     return dtype.to_complex() if param.is_complex() else dtype
+
+
+def _scalar(value: Number) -> Number:
+    return value.reshape(()) if isinstance(value, Tensor) else value
 
 
 def _plain(tensors: Tensors) -> Tensors:

@@ -17,6 +17,7 @@ def _single_tensor_scaled(
     grad: Tensor, square: Tensor, step: Number, lr: Number, sigma: float, eps: float
 ) -> Tensor:
     """The v of INNAprop; the second moment moves on, unless lr is 0."""
+    grad = grad.to(square.dtype)  # the square of a float16 gradient would underflow
     fresh: Number = 1 - sigma
     if isinstance(lr, Tensor):
         fresh = fresh * (lr != 0).to(
