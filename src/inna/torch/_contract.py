@@ -68,7 +68,9 @@ class InertialOptimizer(Optimizer):
         options = {name: to_scalar(value) for name, value in options.items()}
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
-        if any(type(p) not in (Tensor, torch.nn.Parameter) or p.is_complex() for p in tensors.params):
+        if {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter} or any(
+            map(torch.is_complex, tensors.params)
+        ):
             tensors = _plain(tensors)
         grad_scale, found_inf = self._gradient_scale()
         if found_inf is not None and not group["fused"]:  # it is there for the sake of another, fused group
@@ -90,30 +92,33 @@ class InertialOptimizer(Optimizer):
     ) -> None:
         """Collect the parameters with a gradient, and their state; `torch.compile` knows this method."""
         for param in group["params"]:
-            if param.grad is None:
+            grad = param.grad
+            if grad is None:
                 continue
-            if param.grad.is_sparse:
+            if grad.is_sparse:
                 name = type(self).__name__
                 raise RuntimeError(
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
                 )
-            if group["fused"] and not (param.device.type in ("cpu", "cuda") and param.is_floating_point()):
-                raise RuntimeError(
-                    "`fused=True` requires all the params to be floating point Tensors of supported devices: "
-                    f"['cpu', 'cuda'] but {param.dtype} and {param.device.type}; use foreach=True"
-                )
             state = self.state[param]
-            if "psi" in state and not self._convert_psi(param, state, group):
-                continue
-            self._complete_state(param, state, group)
+            if "momentum_buffer" not in state or group["kahan_sum"] or group["capturable"]:
+                if "psi" in state and not self._convert_psi(param, state, group):
+                    continue
+                self._complete_state(param, state, group)
             params.append(param)
             momenta.append(state["momentum_buffer"])
             steps.append(state["step"])
-            compensations.append(state.get("compensation"))
+            compensations.append(state["compensation"] if group["kahan_sum"] else None)
             squares.append(state.get("exp_avg_sq"))
-            grads.append(param.grad if param.grad.dtype == param.dtype else param.grad.to(param.dtype))
+            grads.append(grad if grad.dtype == param.dtype else grad.to(param.dtype))
 
     def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Create what is missing; the momentum u_0 = 0 is what it is before the first step."""
+        if group["fused"] and not (param.device.type == "cpu" and param.is_floating_point()):
+            raise RuntimeError(
+                "`fused=True` requires all the params to be floating point Tensors of supported devices: "
+                f"['cpu'] but {param.dtype} and {param.device.type}; use foreach=True"
+            )
         device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
         if "step" not in state:
             wide = torch.get_default_dtype() == torch.float64 and not group["fused"]

@@ -41,9 +41,7 @@ def fused_step(
         "scale": sign if grad_scale is None else sign / grad_scale.item(),
     }
     params, momenta, steps, compensations, squares, grads = tensors
-    if any(param.device.type != "cpu" for param in params):
-        raise RuntimeError("fused=True is implemented on CPUs so far: use foreach=True on other devices")
-    present = [[t for t in ts if t is not None] for ts in (squares, compensations)]
+    present = [[] if ts[0] is None else ts for ts in (squares, compensations)]
     _operation()(params, grads, momenta, *present, steps, **numbers)
 
 

@@ -197,12 +197,14 @@ class INNA(InertialOptimizer):
         return vs
 
 
-def _alike(tensors: Tensors) -> Iterable[Tensors]:
-    """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each."""
-    kinds: dict[tuple[Any, ...], Tensors] = {}
-    for row in zip(*tensors, strict=True):
-        param, step = row[0], row[2]
-        lists = kinds.setdefault((param.device, param.dtype, bool(step == 0)), Tensors(*([] for _ in row)))
-        for column, tensor in zip(lists, row, strict=True):
-            column.append(tensor)
-    return kinds.values()
+def _alike(tensors: Tensors, block: int = 2**20) -> Iterable[Tensors]:
+    """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each.
+
+    On a CPU also into blocks: the second kernel then finds in the cache what the first one touched.
+    """
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    values = 0
+    for i, (param, step) in enumerate(zip(tensors.params, tensors.steps, strict=True)):
+        values += param.numel() if param.device.type == "cpu" else 0
+        kinds.setdefault((param.device, param.dtype, step.item() == 0, values // block), []).append(i)
+    return [Tensors(*([ts[i] for i in some] for ts in tensors)) for some in kinds.values()]
