@@ -13,7 +13,8 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("inna.torch needs PyTorch: pip install 'inna[torch]'", name="torch") from error
 
+from ._curvature import curvature
 from ._inna import INNA
 from ._innaprop import INNAprop
 
-__all__ = ["INNA", "INNAprop"]
+__all__ = ["INNA", "INNAprop", "curvature"]
