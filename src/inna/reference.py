@@ -5,7 +5,7 @@ It works on NumPy arrays of any shape and dtype and on plain Python floats alike
 
 from typing import Any
 
-__all__ = ["initial_psi", "inna_step", "momentum_from_psi", "psi_from_momentum"]
+__all__ = ["initial_psi", "inna_step", "innaprop_step", "momentum_from_psi", "psi_from_momentum"]
 
 
 def inna_step(theta: Any, psi: Any, v: Any, *, lr: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -42,6 +42,53 @@ def inna_step(theta: Any, psi: Any, v: Any, *, lr: Any, alpha: Any, beta: Any) -
     """
     drift = (1 / beta - alpha) * theta - psi / beta
     return theta + lr * (drift - beta * v), psi + lr * drift
+
+
+def innaprop_step(
+    theta: Any, psi: Any, s: Any, g: Any, k: int, *, lr: Any, alpha: Any, beta: Any, sigma: Any, eps: Any
+) -> tuple[Any, Any, Any]:
+    r"""One step of INNAprop as its paper prints it, without weight decay.
+
+    .. math::
+        s_{k+1} &= \sigma s_k + (1 - \sigma)\, g_k^2, \qquad \hat s_{k+1} = s_{k+1} / (1 - \sigma^{k+1}) \\
+        \psi_{k+1} &= (1 - \tfrac{\gamma_k}{\beta})\,\psi_k + \gamma_k (\tfrac1\beta - \alpha)\,\theta_k \\
+        \theta_{k+1} &= \left(1 + \frac{\gamma_k (1 - \alpha\beta)}{\beta - \gamma_k}\right)\theta_k
+            - \frac{\gamma_k}{\beta - \gamma_k}\,\psi_{k+1}
+            - \gamma_k \beta\, \frac{g_k}{\sqrt{\hat s_{k+1}} + \epsilon}
+
+    Args:
+        theta: parameters, any shape.
+        psi: the auxiliary phase variable; the authors start at (1 - alpha beta) theta_0.
+        s: the second moment of the gradients, 0 at the start.
+        g: a (sub)gradient of the (mini-batch) objective at `theta`.
+        k: number of the step, from 0.
+        lr: step size gamma_k >= 0, not beta: this form divides by beta - lr.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, > 0.
+        sigma: decay of the second moment, in [0, 1).
+        eps: added to the denominator, >= 0.
+
+    Returns:
+        The next `(theta, psi, s)`; the arguments are not modified.
+
+    Raises:
+        ZeroDivisionError: `beta` is 0 or equals `lr`.
+
+    Example:
+        >>> innaprop_step(1.0, 0.91, 0.0, 2.0, 0, lr=0.1, alpha=0.1, beta=0.9, sigma=0.75, eps=0.0)
+        (0.91, 0.91, 1.0)
+
+    Reference: Bolte, Boustany, Pauwels, Purica, *A second-order-like optimizer with adaptive gradient scaling
+    for deep learning* (2024), arXiv 2410.05871, Algorithm 1.
+    """
+    s = sigma * s + (1 - sigma) * g**2
+    psi = (1 - lr / beta) * psi + lr * (1 / beta - alpha) * theta
+    theta = (
+        (1 + lr * (1 - alpha * beta) / (beta - lr)) * theta
+        - lr / (beta - lr) * psi
+        - lr * beta * g / ((s / (1 - sigma ** (k + 1))) ** 0.5 + eps)
+    )
+    return theta, psi, s
 
 
 def initial_psi(theta: Any, v: Any, *, alpha: Any, beta: Any, initial_speed: Any = 1.0) -> Any:

@@ -1,4 +1,4 @@
-"""INNA for PyTorch.
+"""INNA and INNAprop for PyTorch.
 
 Example:
     >>> import torch
@@ -15,6 +15,8 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError("inna.torch needs PyTorch: pip install 'inna[torch]'", name="torch") from error
 
+from ._curvature import curvature
 from ._inna import INNA
+from ._innaprop import INNAprop
 
-__all__ = ["INNA"]
+__all__ = ["INNA", "INNAprop", "curvature"]

@@ -1,52 +1,96 @@
-"""INNA for PyTorch, in the momentum form of the recursion."""
+"""INNA for PyTorch: the update three times over (loop, foreach, fused), then the class around it."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, cast, overload
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
+
+from ._contract import InertialOptimizer, Number, Tensors
+from ._fused import fused_step
 
 __all__ = ["INNA"]
 
 
 def _single_tensor_inna(
-    params: list[Tensor],
-    grads: list[Tensor],
-    momentum_buffers: list[Tensor],
-    *,
-    lr: float,
-    alpha: float,
-    beta: float,
-    decay: float,
+    tensors: Tensors, directions: Iterable[Tensor], *, capturable: bool, **options: Number
 ) -> None:
-    for param, grad, buf in zip(params, grads, momentum_buffers, strict=True):
-        if decay != 1:
-            param.mul_(decay)
-        param.add_(buf, alpha=-lr).add_(grad, alpha=-lr * beta)
-        buf.mul_(1 - alpha * lr).add_(grad, alpha=lr * (1 - alpha * beta))
+    """One parameter after the other, its v drawn from `directions`. This loop is the truth."""
+    for param, u, step, low, v in zip(*tensors[:4], directions, strict=True):
+        keep, lr, push, damp, gain = _coefficients(step if capturable else step.item(), param, **options)
+        theta = param if low is None else low  # with kahan_sum the step is summed up in `low`
+        _scale(theta, keep)
+        if low is not None:
+            _add(low, param, keep - 1)
+        _add(theta, u, -lr)
+        _add(theta, v, -push)
+        _scale(u, damp)
+        _add(u, v, gain)
+        step += lr != 0
+        if low is not None:
+            before = param.clone()
+            param.add_(low)
+            low.add_(before.sub_(param))  # what the rounding of param lost
 
 
-def _multi_tensor_inna(
-    params: list[Tensor],
-    grads: list[Tensor],
-    momentum_buffers: list[Tensor],
-    *,
-    lr: float,
-    alpha: float,
-    beta: float,
-    decay: float,
-) -> None:
-    for device_params, device_grads, device_bufs in _by_device_and_dtype(params, grads, momentum_buffers):
-        if decay != 1:
-            torch._foreach_mul_(device_params, decay)
-        torch._foreach_add_(device_params, device_bufs, alpha=-lr)
-        torch._foreach_add_(device_params, device_grads, alpha=-lr * beta)
-        torch._foreach_mul_(device_bufs, 1 - alpha * lr)
-        torch._foreach_add_(device_bufs, device_grads, alpha=lr * (1 - alpha * beta))
+def _multi_tensor_inna(tensors: Tensors, directions: list[Tensor], **options: Number) -> None:
+    """All parameters at once; they share device, dtype and whether this is their first step."""
+    params, us, steps, lows = tensors[:4]
+    keep, lr, push, damp, gain = _coefficients(steps[0].item(), params[0], **options)
+    thetas = params if lows[0] is None else lows
+    if keep != 1:
+        torch._foreach_mul_(thetas, keep)
+        if thetas is lows:
+            torch._foreach_add_(lows, params, alpha=keep - 1)
+    torch._foreach_add_(thetas, us, alpha=-lr)
+    torch._foreach_add_(thetas, directions, alpha=-push)
+    torch._foreach_mul_(us, damp)
+    torch._foreach_add_(us, directions, alpha=gain)
+    torch._foreach_add_(steps, 1)
+    if thetas is lows:
+        before = [param.clone() for param in params]
+        torch._foreach_add_(params, lows)
+        torch._foreach_sub_(before, params)
+        torch._foreach_add_(lows, before)
 
 
-class INNA(Optimizer):
+def _coefficients(
+    step: Number, param: Tensor, *, lr: Number, alpha: Number, beta: Number, speed: Number, decay: Number
+) -> tuple[Any, ...]:
+    """Of theta <- keep theta - lr u - push v and u <- damp u + gain v; tensors if step or lr is one.
+
+    The start u_0 = (s - beta) v_0 is part of the first step's coefficients. It costs no pass over memory.
+    """
+    first: Any = (step == 0) & (lr != 0)
+    if isinstance(first, Tensor):
+        wide = torch.float64 if param.dtype == torch.float64 else torch.float32
+        first = first.to(param.device, wide)
+        lr = lr.to(param.device, wide) if isinstance(lr, Tensor) else lr
+    start = first * (speed - beta)
+    damp = 1 - alpha * lr
+    return 1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start
+
+
+def _add(y: Tensor, x: Tensor, a: Number) -> None:
+    """Y += a x."""
+    if not isinstance(a, Tensor):
+        y.add_(x, alpha=a)
+    elif torch.is_grad_enabled() or y.element_size() < 4:  # autograd keeps the old x; 16 bits would round a
+        y.add_(x.to(a.dtype, copy=True) * a)
+    else:
+        y.addcmul_(x, a)
+
+
+def _scale(y: Tensor, a: Number) -> None:
+    """Y *= a."""
+    if isinstance(a, Tensor) and (torch.is_grad_enabled() or y.element_size() < 4):
+        y.copy_(y.to(a.dtype, copy=True) * a)
+    elif isinstance(a, Tensor) or a != 1:
+        y.mul_(a)
+
+
+class INNA(InertialOptimizer):
     r"""The Inertial Newton Algorithm.
 
     With a mini-batch (sub)gradient v_k and the momentum u_k (`momentum_buffer`), one step is
@@ -63,19 +107,27 @@ class INNA(Optimizer):
     Args:
         params: parameters, named parameters or groups of them, as any `torch.optim` optimizer takes them. A
             group may have its own lr, alpha, beta and every other option.
-        lr: step size gamma, >= 0. A step with lr 0 changes neither parameters nor state.
+        lr: step size gamma, >= 0; a number or a tensor. A step with lr 0 changes nothing.
         alpha: viscous damping, >= 0. Lower it when convergence is slow.
-        beta: Newtonian damping, >= 0 (0: heavy ball). Raise it when the loss oscillates.
+        beta: Newtonian damping, >= 0 (0: heavy ball). Raise it when the loss oscillates. alpha and beta may
+            change from step to step, as lr may; the momentum is kept.
         initial_speed: s >= 0: the first step starts with velocity -s v_0, that is with u_0 = (s - beta) v_0.
-            1 is the paper's start, `beta` starts without momentum as the authors' PyTorch code does.
+            1 is the paper's start; `beta`, also written None, starts without momentum as the authors' PyTorch
+            code does.
         weight_decay: lambda >= 0: adds lambda theta to the gradient, or
         decoupled_weight_decay: shrinks theta by the factor 1 - lr lambda instead; the momentum stays.
         maximize: climb instead of descend.
-        foreach: update all tensors with a few multi-tensor kernels, not one tensor after the other. None
-            chooses as `torch.optim` does: the kernels when all parameters are on an accelerator.
+        foreach: update all tensors with a few multi-tensor kernels, not one after the other. None chooses as
+            `torch.optim` does: the kernels when all parameters are on an accelerator.
+        capturable: keep every decision on the device, for CUDA graphs; works on a CPU as well.
+        differentiable: let autograd record the step.
+        fused: one pass over memory. On a CPU it is compiled once, at first use, and needs a C++ compiler.
+        kahan_sum: sum up what 16-bit parameters lose by rounding (one more tensor of state).
+        state_dtype: dtype of the momentum, such as torch.float32 for bfloat16 parameters. None: as theirs.
 
     Raises:
         ValueError: an option is negative, NaN or infinite; the message names it.
+        RuntimeError: options that exclude each other, or parameters that an implementation cannot take.
 
     Example:
         >>> import torch
@@ -95,120 +147,64 @@ class INNA(Optimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 0.1,
-        alpha: float = 0.5,
-        beta: float = 0.1,
+        lr: float | Tensor = 0.1,
+        alpha: float | Tensor = 0.5,
+        beta: float | Tensor = 0.1,
         *,
-        initial_speed: float = 1.0,
+        initial_speed: float | None = 1.0,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        kahan_sum: bool = False,
+        state_dtype: torch.dtype | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "alpha": alpha,
-            "beta": beta,
-            "initial_speed": initial_speed,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        options = dict(locals())
+        super().__init__(
+            params, {k: v for k, v in options.items() if k not in ("self", "params", "__class__")}
+        )
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, at any time; its parameters have a start of their own."""
-        for name in ("lr", "alpha", "beta", "initial_speed", "weight_decay"):
-            value = param_group.get(name, self.defaults[name])
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be finite and non-negative, got {value}")
-        super().add_param_group(param_group)
+    def _update(self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any]) -> None:
+        """One step of the parameters of a group by the implementation that its flags choose."""
+        if group["fused"]:
+            fused_step(tensors, group, options, self._gradient_scale())
+        elif self._takes_foreach(tensors, group):
+            for some in _alike(tensors):
+                _multi_tensor_inna(some, self._foreach_directions(some, group), **options)
+        else:
+            capturable = self._on_device(group)
+            directions = self._directions(tensors, group, options["lr"], capturable)
+            _single_tensor_inna(tensors, directions, capturable=capturable, **options)
 
-    def phase(self, param: Tensor) -> Tensor:
-        r"""The paper's phase variable of a parameter, :math:`\psi = \beta u + (1 - \alpha\beta)\theta`.
+    def _directions(
+        self, tensors: Tensors, group: dict[str, Any], lr: Number, capturable: bool
+    ) -> Iterator[Tensor]:
+        """The v of each parameter, made when its turn comes."""
+        for param, grad in zip(tensors.params, tensors.grads, strict=True):
+            v = -grad if group["maximize"] else grad
+            coupled = group["weight_decay"] if not group["decoupled_weight_decay"] else 0
+            yield v + coupled * param if coupled != 0 else v
 
-        Raises:
-            KeyError: `param` is not a parameter of this optimizer or has not taken a step yet.
-        """
-        for group in self.param_groups:
-            if any(p is param for p in group["params"]) and self.state[param].get("step", 0) > 0:
-                alpha, beta = float(group["alpha"]), float(group["beta"])
-                buf: Tensor = self.state[param]["momentum_buffer"]
-                return beta * buf + (1 - alpha * beta) * param.detach()
-        raise KeyError("psi exists for parameters of this optimizer that have taken a step")
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take one step.
-
-        Args:
-            closure: evaluates the model again and returns the loss; called once, with gradients enabled.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._step_group(group)
-        return loss
-
-    def _step_group(self, group: dict[str, Any]) -> None:
-        params: list[Tensor] = [p for p in group["params"] if p.grad is not None]
-        states = [self._state_of(p) for p in params]
-        lr, beta, weight_decay = group["lr"], group["beta"], group["weight_decay"]
-        if lr == 0 or not params:
-            return
-        grads = cast(list[Tensor], [p.grad for p in params])
-        decay = 1.0
+    def _foreach_directions(self, tensors: Tensors, group: dict[str, Any]) -> list[Tensor]:
+        vs = tensors.grads
         if group["maximize"]:
-            grads = [-g for g in grads]
-        if group["decoupled_weight_decay"]:
-            decay = 1 - lr * weight_decay
-        elif weight_decay != 0:
-            grads = [g.add(p, alpha=weight_decay) for g, p in zip(grads, params, strict=True)]
-        for state, grad in zip(states, grads, strict=True):
-            if state["step"] == 0:
-                state["momentum_buffer"].copy_(grad).mul_(group["initial_speed"] - beta)
-            state["step"] += 1
-        update = _multi_tensor_inna if _use_foreach(group["foreach"], params) else _single_tensor_inna
-        update(
-            params,
-            grads,
-            [state["momentum_buffer"] for state in states],
-            lr=lr,
-            alpha=group["alpha"],
-            beta=beta,
-            decay=decay,
-        )
-
-    def _state_of(self, param: Tensor) -> dict[str, Any]:
-        if cast(Tensor, param.grad).is_sparse:
-            raise RuntimeError("INNA does not support sparse gradients: use sparse=False in the embedding")
-        state = cast(dict[str, Any], self.state[param])
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["momentum_buffer"] = torch.zeros_like(param, memory_format=torch.preserve_format)
-        return state
+            vs = list(torch._foreach_neg(vs))
+        if group["weight_decay"] != 0 and not group["decoupled_weight_decay"]:
+            vs = list(torch._foreach_add(vs, tensors.params, alpha=float(group["weight_decay"])))
+        return vs
 
 
-def _use_foreach(foreach: bool | None, params: list[Tensor]) -> bool:
-    if foreach is None:
-        return all(
-            type(p) in (Tensor, torch.nn.Parameter) and p.device.type in ("cuda", "xpu") for p in params
-        )
-    return foreach
+def _alike(tensors: Tensors, block: int = 2**20) -> Iterable[Tensors]:
+    """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each.
 
-
-def _by_device_and_dtype(*lists: list[Tensor]) -> Iterable[list[list[Tensor]]]:
-    """Split parallel lists of tensors into parallel lists of one device and dtype each."""
-    groups: dict[tuple[torch.device, torch.dtype], list[list[Tensor]]] = {}
-    for tensors in zip(*lists, strict=True):
-        key = (tensors[0].device, tensors[0].dtype)
-        for group, tensor in zip(groups.setdefault(key, [[] for _ in lists]), tensors, strict=True):
-            group.append(tensor)
-    return groups.values()
+    On a CPU also into blocks: the second kernel then finds in the cache what the first one touched.
+    """
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    values = 0
+    for i, (param, step) in enumerate(zip(tensors.params, tensors.steps, strict=True)):
+        values += param.numel() if param.device.type == "cpu" else 0
+        kinds.setdefault((param.device, param.dtype, step.item() == 0, values // block), []).append(i)
+    return [Tensors(*([ts[i] for i in some] for ts in tensors)) for some in kinds.values()]

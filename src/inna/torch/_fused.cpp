@@ -1,0 +1,149 @@
+// INNA and INNAprop on a CPU in one pass over memory. The loop in _inna.py is the truth, this is the speed.
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+struct Coefficients {
+  double keep, lr, push, damp, gain;  // theta <- keep theta - lr u - push v,  u <- damp u + gain v
+  double scale, coupled;              // v = scale grad + coupled theta
+  double sigma, correction, eps;      // INNAprop: v / (sqrt(s / correction) + eps)
+};
+
+struct Task {
+  void (*run)(const Task&, int64_t begin, int64_t end);
+  void *theta, *u, *s, *low;
+  const void* grad;
+  Coefficients c;
+};
+
+template <typename param_t, typename state_t, bool adaptive, bool kahan>
+void update(const Task& task, int64_t begin, int64_t end) {
+  using real = std::conditional_t<std::is_same_v<param_t, double>, double, float>;
+  auto* __restrict theta_ = static_cast<param_t*>(task.theta);
+  auto* __restrict grad_ = static_cast<const param_t*>(task.grad);
+  auto* __restrict u_ = static_cast<state_t*>(task.u);
+  auto* __restrict s_ = static_cast<state_t*>(task.s);
+  auto* __restrict low_ = static_cast<param_t*>(task.low);
+  const Coefficients& c = task.c;
+  const real keep = c.keep, lr = c.lr, push = c.push, damp = c.damp, gain = c.gain, scale = c.scale;
+  const real coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps, lost = c.keep - 1;
+  const real per_correction = 1 / c.correction;
+
+  for (int64_t i = begin; i < end; ++i) {
+    const real theta = theta_[i], u = u_[i];
+    real v = scale * static_cast<real>(grad_[i]) + coupled * theta;
+    if constexpr (adaptive) {
+      const real s = sigma * static_cast<real>(s_[i]) + fresh * v * v;
+      s_[i] = static_cast<state_t>(s);
+      v /= std::sqrt(s * per_correction) + eps;
+    }
+    if constexpr (kahan) {
+      const real move = keep * static_cast<real>(low_[i]) + lost * theta - lr * u - push * v;
+      theta_[i] = static_cast<param_t>(theta + move);
+      low_[i] = static_cast<param_t>(move + (theta - static_cast<real>(theta_[i])));
+    } else {
+      theta_[i] = static_cast<param_t>(keep * theta - lr * u - push * v);
+    }
+    u_[i] = static_cast<state_t>(damp * u + gain * v);
+  }
+}
+
+using Update = decltype(Task::run);
+
+template <typename param_t, typename state_t>
+Update choose(bool adaptive, bool kahan) {
+  if (adaptive) return kahan ? update<param_t, state_t, true, true> : update<param_t, state_t, true, false>;
+  return kahan ? update<param_t, state_t, false, true> : update<param_t, state_t, false, false>;
+}
+
+Update choose(at::ScalarType param, at::ScalarType state, bool adaptive, bool kahan) {
+  using at::ScalarType;
+  if (param == ScalarType::Float && state == param) return choose<float, float>(adaptive, kahan);
+  if (param == ScalarType::Double && state == param) return choose<double, double>(adaptive, kahan);
+  if (param == ScalarType::BFloat16 && state == param) return choose<at::BFloat16, at::BFloat16>(adaptive, kahan);
+  if (param == ScalarType::Half && state == param) return choose<at::Half, at::Half>(adaptive, kahan);
+  if (param == ScalarType::BFloat16 && state == ScalarType::Float) return choose<at::BFloat16, float>(adaptive, kahan);
+  if (param == ScalarType::Half && state == ScalarType::Float) return choose<at::Half, float>(adaptive, kahan);
+  TORCH_CHECK(false, "fused=True takes float32, float64, bfloat16 or float16 parameters with a state of their own "
+              "dtype, or of float32 for 16 bits; got ", param, " with a state of ", state, ": use foreach=True");
+}
+
+// The kernel walks through memory, so all tensors of a parameter need one dense layout; others work on copies.
+class Layouts {
+ public:
+  void* of(const at::Tensor& tensor, const at::Tensor& param, bool written) {
+    if (param.is_non_overlapping_and_dense() && tensor.strides() == param.strides()) return tensor.data_ptr();
+    at::Tensor copy = param.is_non_overlapping_and_dense()
+                          ? tensor.new_empty_strided(param.sizes(), param.strides()).copy_(tensor)
+                          : tensor.clone(at::MemoryFormat::Contiguous);
+    copies_.push_back({tensor, copy, written});
+    return copy.data_ptr();
+  }
+  void write_back() {
+    for (auto& c : copies_)
+      if (c.written) c.original.copy_(c.copy);
+  }
+
+ private:
+  struct Copy {
+    at::Tensor original, copy;
+    bool written;
+  };
+  std::vector<Copy> copies_;
+};
+
+void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_buffers, at::TensorList exp_avg_sqs,
+           at::TensorList compensations, at::TensorList steps, double lr, double alpha, double beta, double speed,
+           double decay, double coupled, double sigma, double eps, double scale) {
+  const bool adaptive = !exp_avg_sqs.empty(), kahan = !compensations.empty();
+  Layouts layouts;
+  std::vector<Task> tasks;
+  std::vector<int64_t> ends;  // of each parameter in the numbering of all values
+  tasks.reserve(params.size());
+  ends.reserve(params.size());
+  int64_t total = 0;
+  for (size_t i = 0; i < params.size(); ++i) {
+    const at::Tensor &param = params[i], &u = momentum_buffers[i];
+    TORCH_CHECK(steps[i].scalar_type() == at::ScalarType::Float, "step must be float32, got ", steps[i].scalar_type());
+    float& count = *static_cast<float*>(steps[i].data_ptr());
+    const double start = count == 0 ? speed - beta : 0.0, damp = 1 - alpha * lr;  // u_0 = (s - beta) v_0
+    count += 1;
+    tasks.push_back({choose(param.scalar_type(), u.scalar_type(), adaptive, kahan),
+                     layouts.of(param, param, true),
+                     layouts.of(u, param, true),
+                     adaptive ? layouts.of(exp_avg_sqs[i], param, true) : nullptr,
+                     kahan ? layouts.of(compensations[i], param, true) : nullptr,
+                     layouts.of(grads[i], param, false),
+                     {1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start, scale,
+                      coupled, sigma, 1 - std::pow(sigma, static_cast<double>(count)), eps}});
+    ends.push_back(total += param.numel());
+  }
+  // One parallel region for the whole list: small tensors share a thread, threads share large tensors.
+  at::parallel_for(0, total, 16384, [&](int64_t begin, int64_t end) {
+    for (size_t i = std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin(); begin < end; ++i) {
+      const int64_t first = ends[i] - params[i].numel(), last = std::min(end, ends[i]);
+      tasks[i].run(tasks[i], begin - first, last - first);
+      begin = last;
+    }
+  });
+  layouts.write_back();
+}
+
+}  // namespace
+
+TORCH_LIBRARY(inna, library) {
+  library.def(
+      "step_(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] momentum_buffers, Tensor(c!)[] exp_avg_sqs, "
+      "Tensor(d!)[] compensations, Tensor(e!)[] steps, float lr, float alpha, float beta, float speed, float decay, "
+      "float coupled, float sigma, float eps, float scale) -> ()");
+}
+
+TORCH_LIBRARY_IMPL(inna, CPU, library) { library.impl("step_", step_); }

@@ -1,0 +1,171 @@
+"""The fused step: one operation, no memory of parameter size, built once and kept."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from inna.torch import INNA, _fused
+from torch_settings import BOTH, CASES, IMPLEMENTATIONS
+
+
+def parameters(dtype: torch.dtype = torch.float32, size: int = 150) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    params = [torch.randn(size, size, generator=generator).to(dtype) for _ in range(8)]
+    for p in params:
+        p.grad = torch.randn(p.shape, generator=generator).to(dtype)
+    return params
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_fused_operation_is_dispatched(case):
+    optimizer = case(parameters(), fused=True)
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        optimizer.step()
+    assert [e.count for e in recorded.key_averages() if e.key == "inna::step_"] == [1]
+
+
+def allocated(optimizer: INNA) -> float:
+    """Largest tensor memory that a step holds beyond what was there, in units of the parameters' size."""
+    optimizer.step()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        optimizer.step()
+    level = peak = 0
+    for event in recorded.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            level += event.nbytes()
+            peak = max(peak, level)
+    params = optimizer.param_groups[0]["params"]
+    return peak / sum(p.nbytes for p in params)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_fused_allocates_nothing_of_parameter_size(case):
+    assert allocated(case(parameters(), fused=True)) < 0.01
+
+
+@pytest.mark.parametrize("decay", [{}, {"weight_decay": 0.1, "decoupled_weight_decay": True}])
+def test_inna_foreach_allocates_nothing_of_parameter_size(decay):
+    assert allocated(INNA(parameters(), foreach=True, **decay)) < 0.01
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_foreach_allocates_at_most_one_intermediate(case):
+    budget = 1 + bool(case.options.get("maximize"))  # torch's own negate the gradients as well
+    budget += bool(case.options.get("kahan_sum") and case.options.get("weight_decay"))
+    assert allocated(case(parameters(), foreach=True)) <= budget + 0.01
+
+
+@pytest.mark.parametrize("case", BOTH, ids=str)
+@pytest.mark.parametrize("flags", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+def test_state_is_four_bytes_a_value_for_inna_and_eight_for_innaprop(case, flags):
+    params = parameters()
+    optimizer = case(params, **flags)
+    optimizer.step()
+    state = sum(t.nbytes for t in optimizer.state[params[0]].values()) / params[0].numel()
+    assert round(state, 3) == (4 if case.cls is INNA else 8)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("flags", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+def test_no_gradient_is_modified(case, flags):
+    params = parameters()
+    before = [p.grad.clone() for p in params]
+    case(params, **flags).step()
+    assert all(torch.equal(p.grad, b) for p, b in zip(params, before, strict=True))
+
+
+@pytest.mark.parametrize("case", BOTH, ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.randn(6, 5).t(),
+        lambda: torch.randn(6, 5, 2)[..., 0],
+        lambda: torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        lambda: torch.randn(3, 1).expand(3, 4).clone(),
+    ],
+)
+def test_every_memory_layout_takes_the_same_step(case, make):
+    torch.manual_seed(0)
+    fused = make()
+    loop, vs = fused.clone(), [torch.randn(fused.shape) for _ in range(4)]
+    optimizers = case([fused], fused=True), case([loop])
+    for v in vs:
+        fused.grad, loop.grad = v, v.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(fused, loop)
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    ends = []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        params = parameters()
+        optimizer = INNA(params, fused=True)
+        for _ in range(3):
+            optimizer.step()
+        torch.set_num_threads(before)
+        ends.append(params)
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+STEP = """
+import torch
+from inna.torch import INNA
+p = torch.ones(3)
+p.grad = p.clone()
+INNA([p], fused=True).step()
+"""
+
+
+def test_without_a_compiler_the_error_says_what_to_do(tmp_path):
+    done = run(STEP, INNA_CACHE_DIR=str(tmp_path / "new"), PATH="/nowhere", CXX="")
+    assert done.returncode == 1
+    assert "needs a C++ compiler and found none: install g++ or clang++" in done.stderr.splitlines()[-1]
+
+
+def test_a_failing_compiler_is_quoted_and_leaves_no_file(tmp_path):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho no such thing >&2; exit 1\n")
+    broken.chmod(0o755)
+    done = run(STEP, INNA_CACHE_DIR=str(tmp_path / "cache"), CXX=str(broken))
+    assert done.returncode == 1
+    assert "no such thing" in done.stderr
+    assert not list((tmp_path / "cache").glob("*.so"))
+
+
+def test_processes_that_start_together_build_once_and_say_so_once(tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text(f'#!/bin/sh\necho x >> {tmp_path}/calls\nsleep 1\nexec g++ -O0 "$@" -O0\n')
+    compiler.chmod(0o755)
+    environment = {**os.environ, "INNA_CACHE_DIR": str(tmp_path / "cache"), "CXX": str(compiler)}
+    together = [
+        subprocess.Popen([sys.executable, "-c", STEP], env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [p.communicate()[1] for p in together]
+    assert [p.returncode for p in together] == [0, 0]
+    assert (tmp_path / "calls").read_text() == "x\n"
+    assert "".join(errors).count("inna: building the fused step") == 1
+    assert run(STEP, INNA_CACHE_DIR=str(tmp_path / "cache"), CXX="/nowhere").stderr == ""
+
+
+def test_the_library_is_keyed_by_source_torch_and_processor(tmp_path, monkeypatch):
+    monkeypatch.setattr(_fused, "_build", lambda library: library.touch())
+    names = {_fused._library(tmp_path).name}
+    for owner, name, value in [(torch, "__version__", "0"), (_fused, "_processor", lambda: "another")]:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            names.add(_fused._library(tmp_path).name)
+    assert len(names) == 3

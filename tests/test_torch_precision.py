@@ -1,0 +1,229 @@
+"""Numbers: float32 for long, 16 bits with and without Kahan's sum, GradScaler, autograd through a step."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from inna import reference, schedules
+from inna.torch import INNA, INNAprop
+from torch_settings import BOTH, IMPLEMENTATIONS
+
+each_implementation = pytest.mark.parametrize("flags", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These tensors are small: more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def quadratic(top: float) -> tuple[Tensor, Tensor]:
+    curvatures = torch.logspace(-2, math.log10(top), 64, dtype=torch.float64)
+    return curvatures, 1 + 0.5 * torch.sin(torch.arange(64, dtype=torch.float64))
+
+
+def descend(dtype: torch.dtype, beta: float, top: float, schedule: schedules.Schedule, flags: dict) -> Tensor:
+    curvatures, minimiser = (t.to(dtype) for t in quadratic(top))
+    theta = torch.zeros(64, dtype=dtype)
+    optimizer = INNA([theta], lr=0.01, alpha=0.5, beta=beta, initial_speed=None, **flags)
+    for k in range(10_000):
+        optimizer.param_groups[0]["lr"] = 0.01 * schedule(k)
+        theta.grad = curvatures * (theta - minimiser)
+        optimizer.step()
+    return theta.double()
+
+
+def descend_in_the_papers_form(dtype: torch.dtype, beta: float, top: float) -> Tensor:
+    curvatures, minimiser = (t.to(dtype) for t in quadratic(top))
+    theta = psi = torch.zeros(64, dtype=dtype)
+    for _ in range(10_000):
+        v = curvatures * (theta - minimiser)
+        theta, psi = reference.inna_step(theta, psi, v, lr=0.01, alpha=0.5, beta=beta)
+    return theta.double()
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@each_implementation
+@pytest.mark.parametrize("beta", [1e-3, 0.1, 1.0])
+def test_float32_stays_with_float64_for_ten_thousand_steps(beta, flags):
+    exact = descend(torch.float64, beta, 10.0, schedules.constant(), flags)
+    assert distance(descend(torch.float32, beta, 10.0, schedules.constant(), flags), exact) < 5e-5
+
+
+@each_implementation
+@pytest.mark.parametrize("schedule", [schedules.constant(), schedules.power(0.5)], ids=["constant", "sqrt"])
+def test_float32_stays_with_float64_on_stiffer_quadratics(schedule, flags):
+    exact = descend(torch.float64, 0.1, 100.0, schedule, flags)
+    assert distance(descend(torch.float32, 0.1, 100.0, schedule, flags), exact) < 3e-4
+
+
+def test_at_small_beta_the_momentum_form_is_fifty_times_nearer_than_the_papers():
+    exact = descend(torch.float64, 1e-3, 10.0, schedules.constant(), {"fused": True})
+    ours = descend(torch.float32, 1e-3, 10.0, schedules.constant(), {"fused": True})
+    papers = descend_in_the_papers_form(torch.float32, 1e-3, 10.0)
+    assert 50 * distance(ours, exact) < distance(papers, exact)
+
+
+def final_loss(case, dtype: torch.dtype, **options) -> float:
+    """Full-batch training of a small network at a step that is small against bfloat16's spacing."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 8)
+    y = torch.sin(x.sum(1, keepdim=True))
+    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1))
+    kept = [p.detach().clone().to(dtype) for p in model.parameters()]  # bfloat16 weights, float32 arithmetic
+    optimizer = case(kept, **options)
+    for _ in range(300):
+        with torch.no_grad():
+            for p, k in zip(model.parameters(), kept, strict=True):
+                p.copy_(k)
+        model.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        for p, k in zip(model.parameters(), kept, strict=True):
+            k.grad = p.grad.to(dtype)
+        optimizer.step()
+    return loss.item()
+
+
+@each_implementation
+@pytest.mark.parametrize(("cls", "lr"), [(INNA, 0.03), (INNAprop, 1e-4)], ids=["INNA", "INNAprop"])
+def test_kahan_sum_trains_bfloat16_where_plain_bfloat16_stagnates(cls, lr, flags):
+    options = {"lr": lr, "state_dtype": torch.float32, **flags}
+    full = final_loss(cls, torch.float32, **options)
+    kahan = final_loss(cls, torch.bfloat16, kahan_sum=True, **options)
+    plain = final_loss(cls, torch.bfloat16, **options)
+    assert kahan == pytest.approx(full, rel=0.02)
+    assert plain > 1.04 * full
+
+
+@pytest.mark.parametrize("case", BOTH, ids=str)
+@each_implementation
+def test_grad_scaler_unscales_and_skips_overflows(case, flags):
+    def run(scaled: bool) -> tuple[Tensor, float]:
+        param = torch.ones(3, requires_grad=True)
+        optimizer = case([param], **flags)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=scaled)
+        for k in range(6):
+            optimizer.zero_grad()
+            overflow = scaled and k in (0, 3)  # the first steps too: the start must wait
+            if scaled or k not in (0, 3):
+                loss = (param * torch.tensor([1.0, 2.0, 3.0])).square().sum()
+                scaler.scale(loss * (math.inf if overflow else 1.0)).backward()
+                scaler.step(optimizer)
+                scaler.update(2.0**10)
+        return param.detach(), optimizer.state[param]["step"].item()
+
+    (ours, steps), (plain, plain_steps) = run(True), run(False)
+    assert steps == plain_steps == 4
+    torch.testing.assert_close(ours, plain)
+
+
+@pytest.mark.parametrize("case", BOTH, ids=str)
+def test_grad_scaler_serves_groups_with_and_without_fused(case):
+    params = [torch.ones(2), torch.ones(2)]
+    optimizer = case([{"params": [params[0]], "fused": True}, {"params": [params[1]]}])
+    for found in (1.0, 0.0):
+        for p in params:
+            p.grad = torch.full((2,), 8.0)
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(4.0), torch.tensor(found)
+        optimizer.step()
+    torch.testing.assert_close(*params)
+    assert [optimizer.state[p]["step"].item() for p in params] == [1, 1]
+
+
+@pytest.mark.parametrize("cls", [INNA, INNAprop])
+@pytest.mark.parametrize("kahan", [False, True])
+def test_autograd_differentiates_through_steps(cls, kahan):
+    options = {"weight_decay": 0.1, "differentiable": True, "kahan_sum": kahan}
+    if cls is INNAprop:
+        options["eps"] = 0.1
+
+    def train(theta, grad, lr, alpha, beta):
+        theta = theta.clone()
+        optimizer = cls([theta], lr=lr, alpha=alpha, beta=beta, **options)
+        for k in range(3):
+            theta.grad = grad * (k + 1)
+            optimizer.step()
+        return theta, optimizer.state[theta]["momentum_buffer"]
+
+    values: list = [[0.3, -0.7], [1.0, 0.5], 0.1, 0.6, 0.4]
+    inputs = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values]
+    assert torch.autograd.gradcheck(train, inputs)
+
+
+tensors = st.lists(
+    st.tuples(
+        st.lists(st.integers(0, 5), max_size=3),
+        st.sampled_from([torch.float64, torch.float32]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=5,
+)
+number = st.floats(0, 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tensors=tensors,
+    adaptive=st.booleans(),
+    alpha=number,
+    beta=number,
+    speed=number,
+    decay=st.floats(0, 0.5),
+    lrs=st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.3]), min_size=1, max_size=6),
+    maximize=st.booleans(),
+    kahan_sum=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_all_implementations_are_the_recursion(
+    tensors, adaptive, alpha, beta, speed, decay, lrs, maximize, kahan_sum, seed
+):
+    """Any shapes, dtypes, missing gradients, options and schedules, against the algorithm's two lines."""
+    torch.manual_seed(seed)
+    starts = [torch.randn(shape, dtype=dtype) for shape, dtype, _ in tensors]
+    grads = [[torch.randn_like(p) for p in starts] for _ in lrs]
+    absent = [sometimes for *_, sometimes in tensors]
+    options = {
+        "alpha": alpha,
+        "beta": beta,
+        "initial_speed": speed,
+        "weight_decay": decay,
+        "maximize": maximize,
+        "kahan_sum": kahan_sum,
+    }
+    if not adaptive:
+        options["decoupled_weight_decay"] = True
+    for flags in IMPLEMENTATIONS.values():
+        params = [p.clone() for p in starts]
+        optimizer = (INNAprop if adaptive else INNA)(params, **options, **flags)
+        for k, lr in enumerate(lrs):
+            optimizer.param_groups[0]["lr"] = lr
+            for p, v, gone in zip(params, grads[k], absent, strict=True):
+                p.grad = None if gone and k % 2 else v.clone()
+            optimizer.step()
+        for i, p in enumerate(params):
+            theta, u, s, steps = starts[i].double(), 0.0, 0.0, 0
+            for k, lr in enumerate(lrs):
+                if lr == 0 or (absent[i] and k % 2):
+                    continue
+                v = grads[k][i].double() * (-1 if maximize else 1)
+                if adaptive:
+                    s = 0.999 * s + 0.001 * v**2
+                    v = v / ((s / (1 - 0.999 ** (steps + 1))) ** 0.5 + 1e-8)
+                u = (speed - beta) * v if steps == 0 else u
+                theta = (1 - lr * decay) * theta - lr * (u + beta * v)
+                u = (1 - alpha * lr) * u + lr * (1 - alpha * beta) * v
+                steps += 1
+            tolerance = 1e-11 if p.dtype == torch.float64 else 3e-5
+            torch.testing.assert_close(p.double(), theta, rtol=tolerance, atol=tolerance)
