@@ -100,6 +100,16 @@ def test_every_memory_layout_takes_the_same_step(case, make):
     torch.testing.assert_close(fused, loop)
 
 
+def test_a_refused_step_leaves_the_state_as_it_was():
+    params = [torch.ones(3), torch.ones(3, dtype=torch.float64)]
+    optimizer = INNA(params, fused=True, state_dtype=torch.float32)  # not for float64
+    for p in params:
+        p.grad = torch.ones_like(p)
+    with pytest.raises(RuntimeError, match="got Double with a state of Float: use foreach=True"):
+        optimizer.step()
+    assert [optimizer.state[p]["step"].item() for p in params] == [0, 0]
+
+
 def test_any_number_of_threads_gives_the_same_bits():
     ends = []
     for threads in (1, 2):

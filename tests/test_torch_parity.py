@@ -588,6 +588,21 @@ def test_correctness(case, foreach):
     assert_same([*models[0].parameters()], [*models[1].parameters()])
 
 
+@each_optimizer
+def test_a_schedule_of_tensor_options_recompiles_nothing(case):
+    model = network()
+    lr, alpha, beta = (torch.tensor(v) for v in (0.01, 0.5, 0.1))
+    optimizer = case(model.parameters(), lr=lr, alpha=alpha, beta=beta, capturable=True)
+    step = torch.compile(optimizer.step, backend="eager")
+    for k in range(6):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        with torch._dynamo.config.patch(error_on_recompile=k > 2):
+            step()
+        for option in (lr, alpha, beta):
+            option.mul_(0.9)
+
+
 PARITY = Path(__file__).parents[1] / "docs" / "torch_parity.md"
 
 

@@ -109,16 +109,20 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
   std::vector<int64_t> ends;  // of each parameter in the numbering of all values
   tasks.reserve(params.size());
   ends.reserve(params.size());
+  std::vector<Update> updates;
+  for (size_t i = 0; i < params.size(); ++i) {  // what can be refused is refused before anything has changed
+    TORCH_CHECK(steps[i].scalar_type() == at::ScalarType::Float, "step must be float32, got ", steps[i].scalar_type());
+    updates.push_back(choose(params[i].scalar_type(), momentum_buffers[i].scalar_type(), adaptive, kahan));
+  }
   int64_t total = 0;
   for (size_t i = 0; i < params.size(); ++i) {
-    const at::Tensor &param = params[i], &u = momentum_buffers[i];
-    TORCH_CHECK(steps[i].scalar_type() == at::ScalarType::Float, "step must be float32, got ", steps[i].scalar_type());
+    const at::Tensor& param = params[i];
     float& count = *static_cast<float*>(steps[i].data_ptr());
     const double start = count == 0 ? speed - beta : 0.0, damp = 1 - alpha * lr;  // u_0 = (s - beta) v_0
     count += 1;
-    tasks.push_back({choose(param.scalar_type(), u.scalar_type(), adaptive, kahan),
+    tasks.push_back({updates[i],
                      layouts.of(param, param, true),
-                     layouts.of(u, param, true),
+                     layouts.of(momentum_buffers[i], param, true),
                      adaptive ? layouts.of(exp_avg_sqs[i], param, true) : nullptr,
                      kahan ? layouts.of(compensations[i], param, true) : nullptr,
                      layouts.of(grads[i], param, false),
