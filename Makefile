@@ -33,7 +33,7 @@ docs: .venv/.docs
 	$(call install,torch$(comma)lab)
 
 .venv/.dev: $(SOURCES)
-	$(call install,torch$(comma)lab$(comma)dev)
+	$(call install,dev)
 	touch .venv/.lab
 
 .venv/.docs: $(SOURCES)
