@@ -3,6 +3,8 @@
 Importing this package needs NumPy alone. The framework front rooms and the laboratory load on first use:
 
 - `inna.torch`: the optimizer for PyTorch (extra ``torch``),
+- `inna.keras`: the optimizers for Keras on its three backends (extra ``keras``),
+- `inna.jax`: the optimizers for JAX, as optax gradient transformations (extra ``jax``),
 - `inna.lab`: the paper's experiments (extra ``lab``).
 
 Reference: C. Castera, J. Bolte, C. Févotte, E. Pauwels, *An Inertial Newton Algorithm for Deep Learning*,
@@ -18,9 +20,11 @@ from . import hyperparameters, reference, schedules
 __version__ = "0.1.0"
 __all__ = ["hyperparameters", "reference", "schedules"]
 
-_ON_FIRST_USE = ("lab", "torch")
+_ON_FIRST_USE = ("jax", "keras", "lab", "torch")
 
 if TYPE_CHECKING:
+    from . import jax as jax
+    from . import keras as keras
     from . import lab as lab
     from . import torch as torch
 else:
