@@ -103,7 +103,7 @@ def innaprop(
             return jnp.zeros_like(p, dtype=jnp.finfo(jnp.promote_types(p.dtype, jnp.float32)).dtype)
 
         moments = jax.tree.map(zeros, params)
-        return InnapropState(*inertial.init(params), exp_avg_sq=moments)
+        return InnapropState(*inertial.init(params), moments)
 
     def update(updates: Any, state: InnapropState, params: Any = None, **_: Any) -> tuple[Any, InnapropState]:
         moves = at(learning_rate, state.count) != 0
@@ -118,6 +118,6 @@ def innaprop(
         )
         deltas, inner = inertial.update(scaled, InnaState(*state[:3]), params)
         deltas = jax.tree.map(lambda delta, v: delta.astype(v.dtype), deltas, updates)
-        return deltas, InnapropState(*inner, exp_avg_sq=moments)
+        return deltas, InnapropState(*inner, moments)
 
     return optax.GradientTransformationExtraArgs(init, update)
