@@ -1,125 +1,85 @@
 """INNA and INNAprop for JAX: the paper's path, optax's conventions, what jit makes of them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import inna
+from golden import GRADIENTS, RATES, START, TOLERANCE, assert_golden, golden_path
 from inna import schedules
-from inna.reference import initial_psi, inna_step
 
 jax = pytest.importorskip("jax", reason="the extra jax is not installed")
 optax = pytest.importorskip("optax", reason="the extra jax is not installed")
 jnp = jax.numpy
 
-STEPS = 500
-RATES = {"constant": lambda k: 0.05, "varying": lambda k: 0.2 * (k + 1.0) ** -0.5}
-PRECISION = [(np.float64, 1e-12), (np.float32, 2e-5)]
 BOTH = [inna.jax.inna, inna.jax.innaprop]
 
 
-def golden(
-    rate: Callable[[int], float],
-    *,
-    alpha: float,
-    beta: float,
-    speed: float,
-    decay: float = 0.0,
-    rms: bool = False,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients, the start, and the literal path in (theta, psi); the decay is decoupled."""
-    gradients = np.random.default_rng(0).normal(size=(STEPS, 6))
-    start = theta = np.linspace(-1, 1, 6)
-    s, path = np.zeros(6), []
-    for k, v in enumerate(gradients):
-        if rms:
-            s = 0.999 * s + 0.001 * v**2
-            v = v / (np.sqrt(s / (1 - 0.999 ** (k + 1))) + 1e-8)
-        if k == 0:
-            psi = initial_psi(theta, v, alpha=alpha, beta=beta, initial_speed=speed)
-        shrinkage = rate(k) * decay * theta
-        theta, psi = inna_step(theta, psi, v, lr=rate(k), alpha=alpha, beta=beta)
-        # Decoupled: theta shrinks and u = (alpha - 1/beta) theta + psi/beta stays, so psi follows.
-        theta, psi = theta - shrinkage, psi - (1 - alpha * beta) * shrinkage
-        path.append(theta)
-    return gradients, start, np.array(path)
-
-
-def jax_path(optimizer: Any, gradients: np.ndarray, start: np.ndarray, dtype: Any) -> np.ndarray:
+def jax_path(optimizer: Any, dtype: str, steps: int | None = None) -> np.ndarray:
     def step(carry: Any, v: Any) -> Any:
         theta, state = carry
         updates, state = optimizer.update(v, state, theta)
         theta = optax.apply_updates(theta, updates)
         return (theta, state), theta
 
-    theta = jnp.asarray(start, dtype)
-    _, path = jax.lax.scan(step, (theta, optimizer.init(theta)), jnp.asarray(gradients, dtype))
+    theta = jnp.asarray(START, dtype)
+    _, path = jax.lax.scan(step, (theta, optimizer.init(theta)), jnp.asarray(GRADIENTS[:steps], dtype))
     return np.asarray(path, np.float64)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), PRECISION, ids=["float64", "float32"])
-@pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("speed", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize(("alpha", "beta"), [(0.5, 0.1), (2.0, 1.0)])
 def test_500_steps_of_inna_follow_the_paper(
-    alpha: float, beta: float, speed: float, decay: float, rate: Any, dtype: Any, tolerance: float
+    alpha: float, beta: float, speed: float, decay: float, rate: str, dtype: str
 ) -> None:
-    gradients, start, expected = golden(rate, alpha=alpha, beta=beta, speed=speed, decay=decay)
-    with jax.enable_x64(dtype is np.float64):
-        lr = 0.05 if rate is RATES["constant"] else inna.jax.schedule(schedules.power(0.5), 0.2)
+    expected = golden_path(RATES[rate], alpha=alpha, beta=beta, speed=speed, decay=decay)
+    with jax.enable_x64(dtype == "float64"):
+        lr = 0.05 if rate == "constant" else inna.jax.schedule(schedules.power(0.5), 0.2)
         optimizer = inna.jax.inna(lr, alpha, beta, initial_speed=speed, weight_decay=decay)
-        path = jax_path(optimizer, gradients, start, dtype)
-    assert np.abs(path - expected).max() <= tolerance * np.abs(expected).max()
+        path = jax_path(optimizer, dtype)
+    assert_golden(path, expected, dtype)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), PRECISION, ids=["float64", "float32"])
-@pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("speed", [None, 0.0, 1.0])
 def test_500_steps_of_innaprop_follow_its_paper(
-    speed: float | None, decay: float, rate: Any, dtype: Any, tolerance: float
+    speed: float | None, decay: float, rate: str, dtype: str
 ) -> None:
     start_speed = 0.9 if speed is None else speed
-    gradients, start, expected = golden(rate, alpha=0.1, beta=0.9, speed=start_speed, decay=decay, rms=True)
-    with jax.enable_x64(dtype is np.float64):
-        lr = 0.05 if rate is RATES["constant"] else inna.jax.schedule(schedules.power(0.5), 0.2)
+    expected = golden_path(RATES[rate], alpha=0.1, beta=0.9, speed=start_speed, decay=decay, rms=True)
+    with jax.enable_x64(dtype == "float64"):
+        lr = 0.05 if rate == "constant" else inna.jax.schedule(schedules.power(0.5), 0.2)
         optimizer = inna.jax.innaprop(lr, initial_speed=speed, weight_decay=decay)
-        path = jax_path(optimizer, gradients, start, dtype)
-    assert np.abs(path - expected).max() <= tolerance * np.abs(expected).max()
+        path = jax_path(optimizer, dtype)
+    assert_golden(path, expected, dtype)
 
 
 @pytest.mark.parametrize("lr", [1.0, 0.999, 1.001, 0.5, 3.0])
 @pytest.mark.parametrize("traced", [False, True])
 def test_a_step_is_right_at_and_around_alpha_lr_1(lr: float, traced: bool) -> None:
-    gradients, start, _ = golden(RATES["constant"], alpha=1.0, beta=0.1, speed=1.0)
-    theta, path = start, []
-    psi = initial_psi(theta, gradients[0], alpha=1.0, beta=0.1)
-    for v in gradients[:5]:
-        theta, psi = inna_step(theta, psi, v, lr=lr, alpha=1.0, beta=0.1)
-        path.append(theta)
+    expected = golden_path(lambda k: lr, alpha=1.0, beta=0.1, speed=1.0, steps=5)
     with jax.enable_x64():
         optimizer = inna.jax.inna((lambda _: jnp.asarray(lr)) if traced else lr, 1.0, 0.1)
-        np.testing.assert_allclose(
-            jax_path(optimizer, gradients[:5], start, np.float64), path, rtol=1e-12, atol=1e-12
-        )
+        assert_golden(jax_path(optimizer, "float64", steps=5), expected, "float64")
 
 
-def test_inna_without_viscosity_momentum_is_optax_sgd() -> None:
-    gradients, start, _ = golden(RATES["constant"], alpha=0.5, beta=0.1, speed=1.0)
+def test_inna_with_beta_lr_and_no_initial_momentum_is_optax_sgd() -> None:
     with jax.enable_x64():
-        ours = jax_path(inna.jax.inna(0.1, 0.5, 0.1, initial_speed=0.1), gradients, start, np.float64)
-        sgd = jax_path(optax.sgd(0.01, momentum=0.95), gradients, start, np.float64)
+        ours = jax_path(inna.jax.inna(0.1, 0.5, 0.1, initial_speed=0.1), "float64")
+        sgd = jax_path(optax.sgd(0.01, momentum=0.95), "float64")
     np.testing.assert_allclose(ours, sgd, rtol=1e-10)
 
 
 def test_innaprop_with_alpha_beta_1_is_optax_adamw_without_momentum() -> None:
-    gradients, start, _ = golden(RATES["constant"], alpha=1.0, beta=1.0, speed=1.0)
     with jax.enable_x64():
-        ours = jax_path(inna.jax.innaprop(0.01, 1.0, 1.0), gradients, start, np.float64)
-        adamw = jax_path(optax.adamw(0.01, b1=0.0, weight_decay=0.01), gradients, start, np.float64)
+        ours = jax_path(inna.jax.innaprop(0.01, 1.0, 1.0), "float64")
+        adamw = jax_path(optax.adamw(0.01, b1=0.0, weight_decay=0.01), "float64")
     np.testing.assert_allclose(ours, adamw, rtol=1e-10)
 
 
@@ -157,14 +117,13 @@ def test_the_first_step_has_the_initial_velocity() -> None:
 
 
 def test_alpha_and_beta_may_be_schedules() -> None:
-    gradients, start, _ = golden(RATES["constant"], alpha=0.5, beta=0.1, speed=1.0)
-    u, theta = np.zeros(6), start
-    for k, v in enumerate(gradients[:20]):
+    u, theta = np.zeros(6), START
+    for k, v in enumerate(GRADIENTS[:20]):
         alpha, beta = 0.5 / (k + 1), 0.1 * (k + 1)
         u = (1 - beta) * v if k == 0 else u
         theta, u = theta - 0.1 * (u + beta * v), (1 - 0.1 * alpha) * u + 0.1 * (1 - alpha * beta) * v
     optimizer = inna.jax.inna(0.1, lambda k: 0.5 / (k + 1), lambda k: 0.1 * (k + 1))
-    np.testing.assert_allclose(jax_path(optimizer, gradients[:20], start, np.float32)[-1], theta, rtol=2e-5)
+    np.testing.assert_allclose(jax_path(optimizer, "float32", 20)[-1], theta, rtol=2e-5)
 
 
 @pytest.mark.parametrize("make", BOTH)
@@ -209,11 +168,10 @@ def test_extra_arguments_are_accepted(make: Any) -> None:
 
 @pytest.mark.parametrize("make", BOTH)
 def test_injected_hyperparameters_give_the_same_path(make: Any) -> None:
-    gradients, start, _ = golden(RATES["constant"], alpha=0.5, beta=0.1, speed=1.0)
     injected = optax.inject_hyperparams(make)(learning_rate=0.1, weight_decay=0.1)
     np.testing.assert_allclose(
-        jax_path(injected, gradients[:50], start, np.float32),
-        jax_path(make(0.1, weight_decay=0.1), gradients[:50], start, np.float32),
+        jax_path(injected, "float32", 50),
+        jax_path(make(0.1, weight_decay=0.1), "float32", 50),
         rtol=1e-4,
         atol=1e-6,
     )
@@ -281,7 +239,6 @@ def test_the_second_call_does_not_compile_again(make: Any) -> None:
     traces = []
     optimizer = make(inna.jax.schedule(schedules.power(0.5), 0.1))
 
-    @jax.jit
     def step(theta: Any, state: Any) -> Any:
         traces.append(1)
         updates, state = optimizer.update(theta, state, theta)
@@ -289,8 +246,9 @@ def test_the_second_call_does_not_compile_again(make: Any) -> None:
 
     theta = jnp.ones(2)
     state = optimizer.init(theta)
+    jitted = jax.jit(step)
     for _ in range(3):
-        theta, state = step(theta, state)
+        theta, state = jitted(theta, state)
     assert len(traces) == 1
 
 
@@ -302,13 +260,12 @@ def test_the_state_can_be_initialised_abstractly(make: Any) -> None:
 
 
 def test_vmap_over_learning_rates_equals_one_after_the_other() -> None:
-    gradients, start, _ = golden(RATES["constant"], alpha=0.5, beta=0.1, speed=1.0)
 
     def end(lr: Any, alpha: Any) -> Any:
         optimizer = inna.jax.inna(lr, alpha)
-        theta = jnp.asarray(start, jnp.float32)
+        theta = jnp.asarray(START, jnp.float32)
         state = optimizer.init(theta)
-        for v in gradients[:5]:
+        for v in GRADIENTS[:5]:
             updates, state = optimizer.update(jnp.asarray(v, jnp.float32), state, theta)
             theta = optax.apply_updates(theta, updates)
         return theta

@@ -103,7 +103,8 @@ def innaprop(
             return jnp.zeros_like(p, dtype=jnp.finfo(jnp.promote_types(p.dtype, jnp.float32)).dtype)
 
         moments = jax.tree.map(zeros, params)
-        return InnapropState(*inertial.init(params), moments)
+        inner = inertial.init(params)
+        return InnapropState(inner.count, inner.step, inner.momentum_buffer, moments)
 
     def update(updates: Any, state: InnapropState, params: Any = None, **_: Any) -> tuple[Any, InnapropState]:
         moves = at(learning_rate, state.count) != 0
@@ -118,6 +119,6 @@ def innaprop(
         )
         deltas, inner = inertial.update(scaled, InnaState(*state[:3]), params)
         deltas = jax.tree.map(lambda delta, v: delta.astype(v.dtype), deltas, updates)
-        return deltas, InnapropState(*inner, moments)
+        return deltas, InnapropState(inner.count, inner.step, inner.momentum_buffer, moments)
 
     return optax.GradientTransformationExtraArgs(init, update)

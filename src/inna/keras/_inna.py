@@ -30,7 +30,7 @@ def _multi_tensor_inna(params: Any, grads: Any, bufs: Any, *, lr: float, alpha: 
 
 
 def _theta_first(theta: Any, kept: Any) -> tuple[Any, Any]:
-    """Make `kept` wait for theta: unless it sees an order, XLA copies u on a CPU, since both outputs read it."""
+    """Make `kept` wait for theta: both outputs read u, and without an order XLA copies it on a CPU."""
     import jax
 
     if jax.default_backend() != "cpu" or theta.size == 0:
@@ -166,7 +166,8 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         """All that the constructor takes; callables as Keras serializes them."""
         own = {name: getattr(self, name) for name in ("alpha", "beta", "initial_speed")}
         serialize = keras.saving.serialize_keras_object
-        return super().get_config() | {k: serialize(x) if callable(x) else x for k, x in own.items()}
+        config: dict[str, Any] = super().get_config()
+        return config | {name: serialize(x) if callable(x) else x for name, x in own.items()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "INNA":
