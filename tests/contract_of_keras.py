@@ -77,7 +77,7 @@ def values(variables: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("floatx", TOLERANCE, indirect=True)
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("decay", [None, 0.1])
+@pytest.mark.parametrize("decay", [None, 0.125])  # TensorFlow rounds the decay to float32
 @pytest.mark.parametrize("speed", [0.0, 0.1, 1.0])
 def test_500_steps_of_inna_follow_the_paper(
     speed: float, decay: float | None, rate: str, floatx: str
@@ -90,7 +90,7 @@ def test_500_steps_of_inna_follow_the_paper(
 
 @pytest.mark.parametrize("floatx", TOLERANCE, indirect=True)
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize(("speed", "decay"), [(None, None), (None, 0.1), (1.0, None)])
+@pytest.mark.parametrize(("speed", "decay"), [(None, None), (None, 0.125), (1.0, None)])
 def test_500_steps_of_innaprop_follow_its_paper(
     speed: float | None, decay: float | None, rate: str, floatx: str
 ) -> None:
@@ -200,10 +200,10 @@ def test_the_loss_scale_is_taken_out(make: Any) -> None:
 @pytest.mark.parametrize("make", BOTH)
 def test_a_step_that_loss_scaling_skips_does_not_count(make: Any) -> None:
     theta, inner = keras.Variable([1.0, -2.0]), make(0.1)
-    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=8.0)
-    optimizer.apply([ops.convert_to_tensor([np.inf, 0.0])], [theta])
+    step = compiled(keras.optimizers.LossScaleOptimizer(inner, initial_scale=8.0), theta)
+    step(ops.convert_to_tensor([np.inf, 0.0]))
     np.testing.assert_array_equal(theta, [1.0, -2.0])
-    optimizer.apply([ops.convert_to_tensor([12.0, -4.0])], [theta])  # the scale was halved
+    step(ops.convert_to_tensor([12.0, -4.0]))  # the scale was halved
     np.testing.assert_allclose(theta, one_step(make(0.1), [3.0, -1.0]), rtol=1e-6)
 
 
@@ -340,6 +340,8 @@ GO_ON = """
 import sys, keras, numpy as np, inna.keras
 model = keras.saving.load_model(sys.argv[1])
 data = np.load(sys.argv[2])
+model.layers[1].seed_generator.state.assign(data["seed"])  # Keras saves neither it
+keras.utils.set_random_seed(1)  # nor PyTorch's own generator
 model.fit(data["x"], data["y"], epochs=2, batch_size=16, shuffle=False, verbose=0)
 np.savez(sys.argv[3], *model.get_weights())
 """
@@ -357,7 +359,8 @@ def test_training_goes_on_bit_identically_from_a_saved_model(make: Any, tmp_path
     fit = {"epochs": 2, "batch_size": 16, "shuffle": False, "verbose": 0}
     model.fit(x, y, **fit)
     model.save(tmp_path / "middle.keras")
-    np.savez(tmp_path / "data.npz", x=x, y=y)
+    np.savez(tmp_path / "data.npz", x=x, y=y, seed=values([model.layers[1].seed_generator.state])[0])
+    keras.utils.set_random_seed(1)
     model.fit(x, y, **fit)
     files = [str(tmp_path / name) for name in ("middle.keras", "data.npz", "end.npz")]
     subprocess.run([sys.executable, "-c", GO_ON, *files], check=True, capture_output=True, timeout=300)

@@ -114,13 +114,15 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         """Update one variable."""
         i = self._get_variable_index(variable)
         buffer, step = self._momentum_buffers[i], self._steps[i]
-        exact = keras.backend.result_type(variable.dtype, "float32")  # 1 - alpha lr is 1 in bfloat16
+        kind = keras.backend.standardize_dtype(variable.dtype)
+        exact = kind if kind == "float64" else "float32"  # 1 - alpha lr is 1 in bfloat16
         lr, alpha, beta, speed = (
-            ops.cast(read(x), exact) for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
+            ops.convert_to_tensor(read(x), exact)
+            for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
         )
         moves = ops.not_equal(lr, 0)
         theta, u = ops.cast(variable, exact), ops.cast(buffer, exact)
-        v = self._direction(i, ops.cast(ops.convert_to_tensor(gradient), exact), moves)
+        v = self._direction(i, ops.cast(_dense(gradient), exact), moves)
         v = ops.where(moves, v, 0)
         starts = ops.logical_and(moves, ops.equal(step, 0))
         u = ops.where(starts, (speed - beta) * v, u)
@@ -228,6 +230,15 @@ def _family_from_config(config: dict[str, Any]) -> Any:
         raise ValueError(f"inna.schedules has no schedule {family!r}")
     values = {k: _family_from_config(x) if isinstance(x, dict) else x for k, x in values.items()}
     return getattr(schedules, family)(**values)
+
+
+def _dense(gradient: Any) -> Any:
+    """TensorFlow's gradients of embeddings are sparse; the momentum moves every row all the same."""
+    if keras.backend.backend() != "tensorflow":
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)
 
 
 def read(value: Any) -> Any:
