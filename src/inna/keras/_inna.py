@@ -29,6 +29,19 @@ def _multi_tensor_inna(params: Any, grads: Any, bufs: Any, *, lr: float, alpha: 
     torch._foreach_add_(bufs, grads, alpha=lr * (1 - alpha * beta))
 
 
+def _in_place_inna(theta: Any, v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any, push: Any) -> None:
+    """`inna_update` in TensorFlow's fused passes; u + push v stands for u, which is 0 before the start."""
+    import tensorflow as tf
+
+    v = tf.cond(lr != 0, lambda: v, lambda: tf.zeros_like(v))  # 0 times infinity is no number
+    kept = 1 - alpha * lr
+    apply = tf.raw_ops.ResourceApplyGradientDescent
+    apply(var=theta.handle, alpha=lr, delta=u)
+    apply(var=theta.handle, alpha=lr * (push + beta), delta=v)
+    u.assign(kept * u)
+    apply(var=u.handle, alpha=-(kept * push + lr * (1 - alpha * beta)), delta=v)
+
+
 def _theta_first(theta: Any, kept: Any) -> tuple[Any, Any]:
     """Make `kept` wait for theta: both outputs read u, and without an order XLA copies it on a CPU."""
     import jax
@@ -123,12 +136,17 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         moves = ops.not_equal(lr, 0)
         theta, u = ops.cast(variable, exact), ops.cast(buffer, exact)
         v = self._direction(i, ops.cast(_dense(gradient), exact), moves)
-        v = ops.where(moves, v, 0)
         starts = ops.logical_and(moves, ops.equal(step, 0))
-        u = ops.where(starts, (speed - beta) * v, u)
-        theta, u = inna_update(theta, v, u, lr=lr, alpha=alpha, beta=beta)
-        self.assign(variable, ops.cast(theta, variable.dtype))
-        self.assign(buffer, ops.cast(u, buffer.dtype))
+        if keras.backend.backend() == "tensorflow" and kind == exact:
+            push = ops.cast(starts, exact) * (speed - beta)
+            theta = variable.value if isinstance(variable, keras.Variable) else variable
+            _in_place_inna(theta, v, buffer.value, lr=lr, alpha=alpha, beta=beta, push=push)
+        else:
+            v = ops.where(moves, v, 0)
+            u = ops.where(starts, (speed - beta) * v, u)
+            theta, u = inna_update(theta, v, u, lr=lr, alpha=alpha, beta=beta)
+            self.assign(variable, ops.cast(theta, variable.dtype))
+            self.assign(buffer, ops.cast(u, buffer.dtype))
         self.assign_add(step, ops.cast(moves, "int32"))
 
     def _direction(self, i: int, gradient: Any, moves: Any) -> Any:
