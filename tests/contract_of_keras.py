@@ -77,8 +77,8 @@ def values(variables: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("floatx", TOLERANCE, indirect=True)
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("decay", [None, 0.125])  # TensorFlow rounds the decay to float32
-@pytest.mark.parametrize("speed", [0.0, 0.1, 1.0])
+# TensorFlow rounds the decay to float32.
+@pytest.mark.parametrize(("speed", "decay"), [(0.0, None), (0.1, 0.125), (1.0, None), (1.0, 0.125)])
 def test_500_steps_of_inna_follow_the_paper(
     speed: float, decay: float | None, rate: str, floatx: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_500_steps_of_inna_follow_the_paper(
 
 @pytest.mark.parametrize("floatx", TOLERANCE, indirect=True)
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize(("speed", "decay"), [(None, None), (None, 0.125), (1.0, None)])
+@pytest.mark.parametrize(("speed", "decay"), [(None, 0.125), (1.0, None)])
 def test_500_steps_of_innaprop_follow_its_paper(
     speed: float | None, decay: float | None, rate: str, floatx: str
 ) -> None:
@@ -346,15 +346,14 @@ np.savez(sys.argv[3], *model.get_weights())
 """
 
 
-@pytest.mark.parametrize("make", BOTH)
-def test_training_goes_on_bit_identically_from_a_saved_model(make: Any, tmp_path: Path) -> None:
+def test_training_goes_on_bit_identically_from_a_saved_model(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 5)).astype("float32"), rng.normal(size=(80, 1)).astype("float32")
     layers = [keras.Input((5,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.3, seed=0)]
     model = keras.Sequential([*layers, keras.layers.Dense(1)])
     lr = schedule(schedules.power(0.25), 0.1)
-    model.compile(optimizer=make(lr, weight_decay=0.1, gradient_accumulation_steps=2), loss="mse")
+    model.compile(optimizer=INNAprop(lr, weight_decay=0.1, gradient_accumulation_steps=2), loss="mse")
     fit = {"epochs": 2, "batch_size": 16, "shuffle": False, "verbose": 0}
     model.fit(x, y, **fit)
     model.save(tmp_path / "middle.keras")

@@ -134,7 +134,6 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
         )
         moves = ops.not_equal(lr, 0)
-        theta, u = ops.cast(variable, exact), ops.cast(buffer, exact)
         v = self._direction(i, ops.cast(_dense(gradient), exact), moves)
         starts = ops.logical_and(moves, ops.equal(step, 0))
         if keras.backend.backend() == "tensorflow" and kind == exact:
@@ -143,6 +142,7 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             _in_place_inna(theta, v, buffer.value, lr=lr, alpha=alpha, beta=beta, push=push)
         else:
             v = ops.where(moves, v, 0)
+            theta, u = ops.cast(variable, exact), ops.cast(buffer, exact)
             u = ops.where(starts, (speed - beta) * v, u)
             theta, u = inna_update(theta, v, u, lr=lr, alpha=alpha, beta=beta)
             self.assign(variable, ops.cast(theta, variable.dtype))
