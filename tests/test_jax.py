@@ -1,5 +1,7 @@
 """INNA and INNAprop for JAX: the paper's path, optax's conventions, what jit makes of them."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -307,4 +309,13 @@ def test_a_schedule_under_jit_agrees_with_numpy(family: Any) -> None:
     ours = [float(under_jit(jnp.int32(k))) for k in (0, 1, 4, 9, 10, 30, 50, 80)]
     np.testing.assert_allclose(
         ours, [0.3 * family(k) for k in (0, 1, 4, 9, 10, 30, 50, 80)], rtol=1e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("missing", ["jax", "optax"])
+def test_a_missing_framework_is_one_line_that_names_the_extra(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import inna; inna.jax"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.splitlines()[-1] == (
+        f"ModuleNotFoundError: inna.jax needs {missing}: pip install 'inna[jax]'"
     )
