@@ -1,8 +1,10 @@
 """INNA, the Inertial Newton Algorithm for deep learning.
 
-Importing this package needs NumPy alone. The framework front rooms and the laboratory load on first use:
+Importing this package needs NumPy alone. The rest loads on first use:
 
-- `inna.torch`: the optimizer for PyTorch (extra ``torch``),
+- `inna.torch`: the optimizers for PyTorch (extra ``torch``),
+- `inna.keras`: the optimizers for Keras 3 on its three backends (extra ``keras``),
+- `inna.jax`: the optimizers for JAX, as optax gradient transformations (extra ``jax``),
 - `inna.dynamics`: the continuous system, its energies and rates (extra ``theory``),
 - `inna.lab`: the paper's experiments (extra ``lab``).
 
@@ -19,10 +21,12 @@ from . import hyperparameters, reference, schedules
 __version__ = "0.1.0"
 __all__ = ["hyperparameters", "reference", "schedules"]
 
-_ON_FIRST_USE = ("dynamics", "lab", "torch")
+_ON_FIRST_USE = ("dynamics", "jax", "keras", "lab", "torch")
 
 if TYPE_CHECKING:
     from . import dynamics as dynamics
+    from . import jax as jax
+    from . import keras as keras
     from . import lab as lab
     from . import torch as torch
 else:

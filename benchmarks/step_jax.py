@@ -1,0 +1,61 @@
+"""Step time of inna.jax.inna against optax.sgd with momentum and optax.adam, paired, all buffers donated.
+
+Run: python benchmarks/step_jax.py [parameters]
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from inna.jax import inna, innaprop
+
+TENSORS = 4
+
+
+def stepper(optimizer: Any, size: int) -> Callable[[], None]:
+    params = [jnp.ones(size // TENSORS) for _ in range(TENSORS)]
+    grads = [jnp.full(size // TENSORS, 0.01) for _ in range(TENSORS)]
+
+    def step(params: Any, state: Any, grads: Any) -> Any:
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    jitted = jax.jit(step, donate_argnums=(0, 1))
+    now = [params, optimizer.init(params)]
+
+    def run() -> None:
+        now[:] = jax.block_until_ready(jitted(*now, grads))
+
+    return run
+
+
+def main(size: int, rounds: int = 15) -> None:
+    steppers = {
+        "sgd": stepper(optax.sgd(0.1, momentum=0.9), size),
+        "adam": stepper(optax.adam(1e-3), size),
+        "inna": stepper(inna(0.1), size),
+        "inna, scheduled": stepper(inna(lambda _: jnp.float32(0.1)), size),
+        "innaprop": stepper(innaprop(1e-3, weight_decay=0.0), size),
+    }
+    times: dict[str, list[float]] = {name: [] for name in steppers}
+    repeats = max(2, int(2e7) // size)
+    for warm in range(rounds + 1):
+        for name, run in steppers.items():
+            begin = time.perf_counter()
+            for _ in range(repeats):
+                run()
+            if warm:
+                times[name].append((time.perf_counter() - begin) / repeats)
+    for name, seconds in times.items():
+        ratio = statistics.median(t / base for t, base in zip(seconds, times["sgd"], strict=True))
+        print(f"{name:16s} {1e3 * statistics.median(seconds):8.3f} ms  {ratio:5.2f} x sgd")
+
+
+if __name__ == "__main__":
+    main(int(float(sys.argv[1])) if len(sys.argv) > 1 else 1_000_000)

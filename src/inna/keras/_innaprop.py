@@ -1,0 +1,108 @@
+"""INNAprop for Keras: INNA on gradients that RMSprop has scaled."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ._inna import INNA, check
+
+__all__ = ["INNAprop"]
+
+
+def rms_scaled(v: Any, s: Any, *, step: Any, sigma: float, eps: float) -> Any:
+    """The gradient over the root of its bias-corrected second moment s, after `step` steps."""
+    correction = -ops.expm1(step * ops.log1p(ops.convert_to_tensor(sigma - 1, s.dtype)))  # 1 - sigma^step
+    return v / (ops.sqrt(s / correction) + eps)
+
+
+@keras.saving.register_keras_serializable(package="inna")
+class INNAprop(INNA):
+    r"""INNAprop: INNA with the gradient v replaced by its RMSprop scaling.
+
+    .. math::
+        s_{k+1} &= \sigma s_k + (1 - \sigma)\, v_k^2, \qquad
+        \hat v_k = v_k \big/ \left(\sqrt{s_{k+1} / (1 - \sigma^{k+1})} + \epsilon\right) \\
+        \theta_{k+1} &= \theta_k - \gamma_k (u_k + \beta \hat v_k + \lambda \theta_k) \\
+        u_{k+1} &= (1 - \alpha \gamma_k)\, u_k + \gamma_k (1 - \alpha \beta)\, \hat v_k
+
+    The decay is decoupled; the paper's also enters the momentum, so the two agree at weight decay 0 only.
+
+    Args:
+        learning_rate: step size gamma, >= 0: a float, a schedule or a callable, as in `INNA`.
+        alpha: viscous damping, >= 0, or a callable.
+        beta: Newtonian damping, >= 0, or a callable.
+        sigma: decay rate of the second moment, in [0, 1).
+        eps: added to the root, >= 0.
+        weight_decay: lambda >= 0, decoupled.
+        initial_speed: s >= 0: starts with u_0 = (s - beta) v_0, v_0 scaled. None: beta, so u_0 = 0.
+        **keras_options: as in `INNA`.
+
+    Raises:
+        ValueError: an option is out of its range; the message names it.
+        TypeError: an option is no number.
+
+    Example:
+        >>> import keras
+        >>> theta = keras.Variable([1.0, -2.0])
+        >>> optimizer = INNAprop(learning_rate=0.01)
+        >>> optimizer.apply([2 * theta.value], [theta])
+
+    Reference: Bolte, Boustany, Pauwels, Purica, *A second-order-like optimizer with adaptive gradient scaling
+    for deep learning* (2024), arXiv 2410.05871, Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        alpha: Any = 0.1,
+        beta: Any = 0.9,
+        sigma: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float | None = 0.01,
+        initial_speed: Any = None,
+        **keras_options: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            alpha,
+            beta,
+            beta if initial_speed is None else initial_speed,
+            weight_decay=weight_decay,
+            **keras_options,
+        )
+        self.sigma = check("sigma", sigma)
+        self.eps = check("eps", eps)
+        if self.sigma >= 1:
+            raise ValueError(f"sigma must be less than 1, got {sigma}")
+
+    def build(self, variables: Any) -> None:
+        """Create the momentum, the step counter and the second moment of each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self._second_moments = self.add_optimizer_variables(variables, "exp_avg_sq")
+
+    def _direction(self, i: int, gradient: Any, moves: Any) -> Any:
+        moment, dtype = self._second_moments[i], gradient.dtype
+        old = ops.cast(moment, dtype)
+        s = ops.where(moves, self.sigma * old + (1 - self.sigma) * ops.square(gradient), old)
+        self.assign(moment, ops.cast(s, moment.dtype))
+        return rms_scaled(
+            gradient, s, step=ops.cast(self._steps[i], dtype) + 1, sigma=self.sigma, eps=self.eps
+        )
+
+    def _directions(self, indices: list[int], grads: Any, counts: list[int]) -> Any:
+        import torch
+
+        moments = [self._second_moments[i].value for i in indices]
+        torch._foreach_mul_(moments, self.sigma)
+        torch._foreach_addcmul_(moments, grads, grads, value=1 - self.sigma)
+        roots = torch._foreach_sqrt(moments)
+        torch._foreach_div_(roots, [(1 - self.sigma ** (count + 1)) ** 0.5 for count in counts])
+        torch._foreach_add_(roots, self.eps)
+        return torch._foreach_div(grads, roots)
+
+    def get_config(self) -> dict[str, Any]:
+        """All that the constructor takes; callables as Keras serializes them."""
+        return super().get_config() | {"sigma": self.sigma, "eps": self.eps}

@@ -1,0 +1,55 @@
+"""INNA and INNAprop for Keras: the contract holds on each backend, one process each."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONTRACT = Path(__file__).with_name("contract_of_keras.py")
+
+needs_keras = pytest.mark.skipif(
+    importlib.util.find_spec("keras") is None, reason="the extra keras is not installed"
+)
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""} | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@needs_keras
+@pytest.mark.parametrize("backend", ["torch", "jax", "tensorflow"])
+def test_the_contract_holds(backend: str) -> None:
+    pytest.importorskip(backend, reason=f"Keras's backend {backend} is not installed")
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--doctest-modules")
+    rooms = importlib.util.find_spec("inna")
+    assert rooms is not None
+    room = Path(str(rooms.origin)).with_name("keras")
+    done = run("-m", "pytest", *options, str(CONTRACT), str(room), KERAS_BACKEND=backend)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_keras
+def test_importing_it_imports_no_framework_that_keras_does_not() -> None:
+    loaded = "import sys, {}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
+    frameworks = {"torch", "jax", "tensorflow", "optax", "flax"}
+    modules = [set(run("-c", loaded.format(name)).stdout.split()) for name in ("keras", "inna.keras")]
+    assert "inna" in modules[1]
+    assert modules[0] & frameworks == modules[1] & frameworks
+
+
+@pytest.mark.parametrize("use", ["import inna.keras", "import inna; inna.keras", "from inna import keras"])
+def test_a_missing_keras_is_one_line_that_names_the_extra(use: str) -> None:
+    done = run("-c", f"import sys; sys.modules['keras'] = None; {use}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: inna.keras needs Keras: pip install 'inna[keras]'"
+    )
