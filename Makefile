@@ -23,7 +23,9 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.dev
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/step_torch.py
+	$(BIN)/python benchmarks/step_jax.py
+	for backend in torch jax tensorflow; do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/step_keras.py || exit 1; done
 
 docs: .venv/.docs
 	$(BIN)/pdoc --docformat google --math --output-directory $(RESULTS)/docs inna inna.torch inna.lab

@@ -18,13 +18,13 @@ from inna.lab import plan, records, workers
 
 PLAN = """
 name = "interrupted"
-description = "a plan for tests, whose long runs take some seconds"
-epochs = 10
+description = "a plan for tests, whose long runs take seconds, on a fast machine too"
+epochs = 12
 selection_epochs = 2
 grid = [0.1]
 max_extensions = 0
 seeds = [0, 1]
-batch_size = 4
+batch_size = 2
 decays = [0.25]
 
 [[problems]]

@@ -1,6 +1,6 @@
 """Time of one optimizer step, as ratios paired within each round: INNA and INNAprop against torch.optim.
 
-Run it with `python benchmarks/optimizer_step.py [--sizes nin ...] [--rounds N] [--threads N]`.
+Run it with `python benchmarks/step_torch.py [--sizes nin ...] [--rounds N] [--threads N]`.
 It prints the tables of docs/benchmarks.md. A GPU is used where there is one.
 """
 
@@ -36,15 +36,14 @@ class PaperForm:
     """Equation (12) as printed, in temporaries: what INNA costs without the momentum form."""
 
     def __init__(self, params: list[Tensor]) -> None:
-        self.params, self.psis = params, [p.clone() for p in params]
-        self.state: dict[Tensor, Any] = {}
+        self.state = {p: {"psi": p.clone()} for p in params}
 
     @torch.no_grad()
     def step(self) -> None:
-        for param, psi in zip(self.params, self.psis, strict=True):
-            new = reference.inna_step(param, psi, param.grad, lr=1e-6, alpha=0.5, beta=0.1)
+        for param, state in self.state.items():
+            new = reference.inna_step(param, state["psi"], param.grad, lr=1e-6, alpha=0.5, beta=0.1)
             param.copy_(new[0])
-            psi.copy_(new[1])
+            state["psi"].copy_(new[1])
 
 
 def optimizers(params: list[Tensor], loops: bool) -> dict[str, Any]:
