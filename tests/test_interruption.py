@@ -238,7 +238,8 @@ def test_ctrl_c_says_so_and_loses_nothing(
 def test_a_damaged_record_stops_the_command_and_stays_as_it_is(plan_file: Path, tmp_path: Path) -> None:
     folder, *_ = long_runs(plan_file, tmp_path)
     folder.mkdir(parents=True)
-    damaged = json.dumps({"epoch": 0}) + "\nrubbish\n" + json.dumps({"epoch": 1}) + "\n"
+    whole = [json.dumps({"epoch": epoch, "diverged": False}) for epoch in range(2)]
+    damaged = f"{whole[0]}\nrubbish\n{whole[1]}\n"
     (folder / "records.jsonl").write_text(damaged)
     process = reproduce(plan_file, tmp_path)
     _, errors = process.communicate(timeout=60)
