@@ -15,12 +15,14 @@ except ModuleNotFoundError as error:
         "inna.dynamics needs SciPy: pip install 'inna[theory]'", name=error.name
     ) from error
 
+from ._ball import Ball
 from ._energies import energy, energy_rate, lambda_range, proof_constants
 from ._rates import linear_rate, power_law
 from ._system import DIN, Trajectory, on_quadratic
 
 __all__ = [
     "DIN",
+    "Ball",
     "Trajectory",
     "energy",
     "energy_rate",
