@@ -1,9 +1,10 @@
 """The projection on a ball, which keeps the iterates bounded as Theorem 3.1 asks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = ["Ball"]
 
@@ -36,7 +37,7 @@ class Ball:
     """
 
     radius: float
-    centre: ArrayLike = 0.0
+    centre: Any = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.radius < np.inf:
@@ -46,6 +47,6 @@ class Ball:
         """Move theta to the nearest point of the ball, in place; what was added to it."""
         offset = theta - self.centre
         norm = np.linalg.norm(offset, axis=-1, keepdims=True)
-        correction = offset * (self.radius / np.maximum(norm, self.radius) - 1)
+        correction: Array = offset * (self.radius / np.maximum(norm, self.radius) - 1)
         theta += correction
         return correction

@@ -1,4 +1,4 @@
-"""Is a point critical, in Clarke's sense or for D, and how far is it from that?"""
+"""Whether a point is critical, in Clarke's sense or for D, and how far it is from that."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -31,9 +31,9 @@ class ReluNetwork:
     .. math:: DJ = g + \sum_j \sum_n [0, 1]\, s_{nj}, \qquad
               \partial J = g + \sum_j \mathrm{conv} \Big\{\sum_n \sigma_n s_{nj} : \sigma \in \Sigma_j \Big\}
 
-    with the sums over the kinked pairs, g the gradient for relu'(0) = 0, and Sigma_j the patterns of signs of
-    the :math:`\langle x_n, d\rangle` that occur for directions d. The two sets are equal where, unit by unit, the
-    kinked inputs are linearly independent.
+    with the sums over the kinked pairs, g the gradient for relu'(0) = 0, and Sigma_j the patterns of signs
+    of the :math:`\langle x_n, d\rangle` that occur for directions d. The two sets are equal where, unit by
+    unit, the kinked inputs are linearly independent.
 
     Args:
         inputs: the x_n, shape (N, M). For biases append a 1 to each.
@@ -72,7 +72,7 @@ class ReluNetwork:
     @property
     def size(self) -> int:
         """The number of parameters."""
-        return self.hidden * (self.inputs.shape[1] + self.targets.shape[1])
+        return int(self.hidden * (self.inputs.shape[1] + self.targets.shape[1]))
 
     def __call__(self, theta: ArrayLike) -> float:
         """J(theta)."""
@@ -80,7 +80,7 @@ class ReluNetwork:
         return float(self.loss(np.maximum(self.inputs @ w.T, 0) @ c.T, self.targets)[0].sum())
 
     def gradient(self, theta: ArrayLike, batch: Any = slice(None)) -> Array:
-        """What backpropagation gives for the samples of a mini-batch, with relu'(0) = 0: an element of DJ_B."""
+        """What backpropagation gives for a mini-batch of samples, with relu'(0) = 0: an element of DJ_B."""
         w, c = self._weights(theta)
         x = self.inputs[batch]
         before = x @ w.T
@@ -112,7 +112,7 @@ class ReluNetwork:
         return MinkowskiSum(hulls, gradient)
 
     def _jumps(self, theta: ArrayLike, tolerance: float) -> tuple[Array, list[tuple[int, Array, Array]]]:
-        """The gradient that takes no kinked pair as active; and of each unit's kinked samples x_n and s_nj."""
+        """The gradient with no kinked pair active, and the x_n and s_nj of each unit's kinked samples."""
         w, c = self._weights(theta)
         before = self.inputs @ w.T
         kinked = np.abs(before) <= tolerance * np.linalg.norm(self.inputs, axis=1, keepdims=True)
@@ -120,7 +120,8 @@ class ReluNetwork:
         gradient, arriving = self._backpropagate(self.inputs, self.targets, before, active, c)
         units = np.flatnonzero(kinked.any(0))
         x = self.inputs
-        return gradient, [(j, x[k], arriving[k, j, None] * x[k]) for j in units for k in [kinked[:, j]]]
+        samples = ((int(j), np.flatnonzero(kinked[:, j])) for j in units)
+        return gradient, [(j, x[n], arriving[n, j, None] * x[n]) for j, n in samples]
 
     def _backpropagate(
         self, x: Array, y: Array, before: Array, active: NDArray[np.bool_], c: Array

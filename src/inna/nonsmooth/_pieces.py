@@ -1,4 +1,4 @@
-"""Which smooth pieces of a function meet at a point, and what are their gradients there?
+"""The gradients of the smooth pieces of a function that meet at a point.
 
 The function is run on numbers that carry a gradient. Where it compares two that are equal, a kink, either
 answer is explored, if there are directions from the point in which the answer is true.
@@ -18,10 +18,8 @@ Array = NDArray[np.float64]
 MOST_PIECES = 10_000
 
 
-def gradients_of_pieces(
-    function: Callable[[Any], Any], theta: ArrayLike, tolerance: float = 1e-12, *, first_only: bool = False
-) -> Array:
-    """The gradients at theta of the smooth pieces that meet there, one row each; their hull is Clarke's set."""
+def gradients_of_pieces(function: Callable[[Any], Any], theta: ArrayLike, tolerance: float = 1e-12) -> Array:
+    """The gradients at theta of the smooth pieces that meet there, one a row: Clarke's set is their hull."""
     theta = np.atleast_1d(np.asarray(theta, float))
     found: list[Array] = []
     waiting: list[tuple[int, ...]] = [()]
@@ -34,8 +32,6 @@ def gradients_of_pieces(
         value = function(numbers)
         value = value.item() if isinstance(value, np.ndarray) else value
         found.append(value.gradient if isinstance(value, Number) else np.zeros(len(theta)))
-        if first_only:
-            break
         waiting += path.others
         _refuse_too_many(len(found) + len(waiting))
     return np.unique(found, axis=0)
@@ -60,7 +56,7 @@ class Path:
         self.sides = sides  # prescribed for the first kinks; those of later kinks are appended
         self.tolerance = tolerance
         self.inward: list[Array] = []  # unit normals; the cone is where all inner products are positive
-        self.inside: Array | float = 0.0  # a direction in it
+        self.inside: Any = 0.0  # a direction in it
         self.others: list[tuple[int, ...]] = []  # where to go another time
 
     def is_positive(self, value: float, gradient: Array) -> bool:
@@ -78,9 +74,9 @@ class Path:
         self.inside = cones[side]
         return side > 0
 
-    def _cone(self, normal: Array) -> Array | None:
+    def _cone(self, normal: Array) -> Any:
         """A direction in the cone cut by one more half-space; None if nothing open remains (Gordan)."""
-        if np.dot(self.inside, normal).sum() > 1e-9:
+        if np.sum(self.inside * normal) > 1e-9:
             return self.inside
         nearest = MinkowskiSum([[*self.inward, normal]]).least_norm()
         norm = float(np.linalg.norm(nearest))
@@ -103,33 +99,33 @@ class Number:
     def __init__(self, value: float, gradient: Array, path: Path) -> None:
         self.value, self.gradient, self.path = value, gradient, path
 
-    def __add__(self, other: Any) -> "Number":
+    def __add__(self, other: Any) -> Any:
         if isinstance(other, Number):
             return Number(self.value + other.value, self.gradient + other.gradient, self.path)
         return Number(self.value + other, self.gradient, self.path)
 
-    def __mul__(self, other: Any) -> "Number":
+    def __mul__(self, other: Any) -> Any:
         if isinstance(other, Number):
             slope = self.value * other.gradient + other.value * self.gradient
             return Number(self.value * other.value, slope, self.path)
         return Number(self.value * other, self.gradient * other, self.path)
 
-    def __pow__(self, power: float) -> "Number":
-        return self._chain(self.value**power, power * self.value ** (power - 1) if power else 0.0)
+    def __pow__(self, power: float) -> Any:
+        return self._chain(self.value**power, power * np.float64(self.value) ** (power - 1) if power else 0.0)
 
-    def __neg__(self) -> "Number":
+    def __neg__(self) -> Any:
         return self * -1
 
-    def __sub__(self, other: Any) -> "Number":
+    def __sub__(self, other: Any) -> Any:
         return self + -other
 
-    def __rsub__(self, other: Any) -> "Number":
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __truediv__(self, other: Any) -> "Number":
+    def __truediv__(self, other: Any) -> Any:
         return self * (other**-1.0)
 
-    def __rtruediv__(self, other: Any) -> "Number":
+    def __rtruediv__(self, other: Any) -> Any:
         return self**-1.0 * other
 
     __radd__, __rmul__ = __add__, __mul__
@@ -139,7 +135,7 @@ class Number:
         return self.path.is_positive(difference.value, difference.gradient)
 
     def __lt__(self, other: Any) -> bool:
-        return -self > -other
+        return bool(-self > -other)
 
     def __ge__(self, other: Any) -> bool:
         return not self < other
@@ -159,7 +155,7 @@ class Number:
         return self._chain(np.log(self.value), 1 / self.value)
 
     def sqrt(self) -> "Number":
-        return self**0.5
+        return self._chain(np.sqrt(self.value), 0.5 / np.sqrt(self.value))
 
     def sin(self) -> "Number":
         return self._chain(np.sin(self.value), np.cos(self.value))
@@ -171,4 +167,6 @@ class Number:
         return self._chain(np.tanh(self.value), 1 - np.tanh(self.value) ** 2)
 
     def _chain(self, value: float, slope: float) -> "Number":
+        if not np.isfinite(slope):
+            raise ValueError(f"a term has no locally Lipschitz value at this point: slope {slope}")
         return Number(float(value), slope * self.gradient, self.path)

@@ -77,10 +77,10 @@ def goldstein(
 
     .. math:: \min\{|v| : v \in \mathrm{conv} \bigcup_{|x - \theta| \le r} DJ(x)\}
 
-    If it tends to 0 together with the radius, theta approaches D-critical points; the norm of DJ(theta) itself
-    need not (on |x| it stays 1). Gradients at points of the ball enter one by one, each drawn on the way
-    against the least-norm element of those before, so the value is an upper bound, and a good one in many
-    dimensions. DJ is the gradient almost everywhere.
+    If it tends to 0 together with the radius, theta approaches D-critical points; the least norm in
+    DJ(theta) itself need not (on \|x\| it stays 1). Gradients at points of the ball enter one by one, each
+    drawn on the way against the least-norm element of those before, so the value is an upper bound, and a
+    good one in many dimensions. DJ is the gradient almost everywhere.
 
     Args:
         gradient: theta -> a gradient of J, or any element of DJ.
@@ -90,8 +90,8 @@ def goldstein(
         rng: a generator, or a seed.
 
     Example:
-        >>> goldstein(np.sign, [0.001], radius=0.01), goldstein(np.sign, [0.001], radius=0.0001)
-        (0.0, 1.0)
+        >>> [round(goldstein(np.sign, [0.001], radius), 9) for radius in (0.01, 0.0001)]
+        [0.0, 1.0]
 
     Reference: Goldstein, *Optimization of Lipschitz continuous functions*, Math. Program. 13 (1977);
     Castera et al. (2021), Theorem 3.1.

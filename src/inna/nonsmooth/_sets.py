@@ -1,4 +1,4 @@
-"""Which element of a sum of convex hulls is nearest to 0?"""
+"""Sums of convex hulls, and their element nearest to 0."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +27,8 @@ class MinkowskiSum:
 
     Example:
         >>> square = MinkowskiSum([[[-1, 0], [1, 0]], [[0, -1], [0, 1]]], offset=[3, 0.5])
-        >>> square.least_norm(), square.distance([3, 0]), square.contains([4, 1.5])
-        (array([2., 0.]), 0.0, True)
+        >>> square.least_norm().round(9), square.contains([4, 1.5]), round(square.distance([7, 1.5]), 9)
+        (array([2., 0.]), True, 3.0)
         >>> square.support([1, 1]), square.width([1, 0]), square.bounds()
         (5.5, 2.0, (array([ 2. , -0.5]), array([4. , 1.5])))
     """
@@ -48,7 +48,7 @@ class MinkowskiSum:
 
     def least_norm(self) -> Array:
         """The element nearest to 0, by non-negative least squares."""
-        base = self.offset + sum(hull[0] for hull in self.hulls)
+        base: Array = self.offset + sum(hull[0] for hull in self.hulls)
         if not any(np.ptp(hull, axis=0).any() for hull in self.hulls):
             return base
         edges = np.concatenate([hull[1:] - hull[0] for hull in self.hulls])
@@ -56,7 +56,8 @@ class MinkowskiSum:
         span = span[:, sizes > 1e-14 * sizes[0]]
         inside = span.T @ base  # only what the edges span can change
         nearest = _least_norm([hull @ span for hull in self.hulls], span.T @ self.offset)
-        return base + span @ (nearest - inside)
+        element: Array = base + span @ (nearest - inside)
+        return element
 
     def distance(self, point: ArrayLike = 0.0) -> float:
         """The distance from a point, or from 0."""
@@ -91,11 +92,11 @@ class MinkowskiSum:
 def _least_norm(hulls: list[Array], offset: Array) -> Array:
     """The sum has too many vertices to list: they enter one by one, the most useful first (Wolfe 1976)."""
     scale = float(np.abs(offset).max() + sum(np.abs(hull).max() for hull in hulls)) or 1.0
-    nearest = (offset + sum(hull[0] for hull in hulls)) / scale
+    nearest: Array = (offset + sum(hull[0] for hull in hulls)) / scale
     active = nearest[None]
-    norm = np.inf
+    norm = float("inf")
     while 1e-15 < np.linalg.norm(nearest) < norm:
-        norm = np.linalg.norm(nearest)
+        norm = float(np.linalg.norm(nearest))
         vertex = (offset + sum(hull[(hull @ nearest).argmin()] for hull in hulls)) / scale
         if nearest @ (nearest - vertex) <= 1e-15 * norm:
             break
@@ -104,4 +105,4 @@ def _least_norm(hulls: list[Array], offset: Array) -> Array:
         weights, _ = nnls(np.vstack([active.T, np.ones(len(active))]), np.r_[np.zeros(len(nearest)), 1.0])
         active, weights = active[weights > 0], weights[weights > 0]
         nearest = weights @ active / weights.sum()
-    return scale * nearest
+    return np.asarray(scale * nearest)

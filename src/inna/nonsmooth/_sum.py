@@ -23,14 +23,13 @@ class FiniteSum:
         \partial J(\theta) = \mathrm{conv}\{\lim \nabla J(\theta_k) : \theta_k \to \theta\}, \qquad
         DJ(\theta) = \sum_n \partial J_n(\theta) \supset \partial J(\theta)
 
-    A term may use arithmetic, powers, `abs`, `max`, comparisons, and NumPy's maximum, exp, log, sqrt, sin, cos
-    and tanh. Its pieces are computed: where two numbers that it compares are equal, it is run again with
-    the other answer, as often as an open cone of directions agrees with the answers. D explores the kinks of
-    each term apart, Clarke's set explores them together.
+    A term may use arithmetic, powers, `abs`, `max`, comparisons, and NumPy's maximum, exp, log, sqrt, sin,
+    cos and tanh. Its pieces are computed: where two numbers that it compares are equal, it is run again with
+    the other answer, if an open cone of directions agrees with all answers. D explores the kinks of each
+    term apart, Clarke's set explores them together.
 
-    It is exact when the arguments of the kinks that meet at theta are affine near it (layers of ReLU units, say,
-    as functions of the inputs or of one layer's weights), or have independent gradients. Kinks that only
-    touch there may hide a piece from first-order information: see `Sampled`.
+    The sets are exact where the kinks that meet at theta are affine on each piece, or have independent
+    gradients. Kinks that only touch there may hide a piece from first-order information: see `Sampled`.
 
     Args:
         terms: functions of theta, shape (d,); each returns a number.
