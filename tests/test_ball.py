@@ -110,7 +110,7 @@ class TestTorch:
         project_on_ball(optimizer, 1.5)
         energies = []
         for _ in range(steps):
-            theta.grad = (theta.detach() - torch.tensor(minimum)) * torch.tensor(WEIGHTS)
+            theta.grad = torch.from_numpy((theta.detach().numpy() - minimum) * WEIGHTS)
             optimizer.step()
             x, u = theta.detach().numpy(), optimizer.state[theta]["momentum_buffer"].numpy()
             energies.append(float(energy(((x - minimum) ** 2 * WEIGHTS).sum() / 2, u, alpha, beta)))
