@@ -27,10 +27,10 @@ def relu(x: Any) -> Any:
 
 def neuron(*data: tuple[Any, float]) -> FiniteSum:
     """Half squares of relu(<w, x>) against y."""
-    return FiniteSum([lambda w, x=x, y=y: (relu(np.dot(w, x)) - y) ** 2 / 2 for x, y in data])
+    return FiniteSum.over(data, lambda w, x, y: (relu(np.dot(w, x)) - y) ** 2 / 2)
 
 
-# J, dimension, the ends of DJ(0), the ends of Clarke's set at 0; all four D are boxes, all Clarke sets points.
+# J, its dimension, the ends of the box DJ(0), the only Clarke subgradient at 0 and its norm.
 SPURIOUS: dict[str, tuple[FiniteSum, int, Any, Any, float]] = {
     "|x| - |x|": (FiniteSum([lambda x: abs(x[0]), lambda x: -abs(x[0])]), 1, ([-2], [2]), [0], 0.0),
     "relu(x) + (-relu(-x))": (
@@ -74,15 +74,18 @@ def test_d_and_clarke_at_0(J: FiniteSum, d: int, ends: Any, clarke: Any, norm: f
 def test_gradient_sampling_finds_the_same_sets(
     J: FiniteSum, d: int, ends: Any, clarke: Any, norm: float
 ) -> None:
-    gradients = [FiniteSum([term]) for term in J.terms]
-    sampled = Sampled([lambda x, g=g: g.D(x).least_norm() for g in gradients], samples=20)
+    def gradient(term: Callable[[Any], Any]) -> Callable[[Array], Array]:
+        return lambda x: FiniteSum([term]).D(x).least_norm()
+
+    sampled = Sampled([gradient(term) for term in J.terms], samples=20)
     np.testing.assert_allclose(sampled.D(np.zeros(d)).bounds(), ends, atol=1e-6)
     np.testing.assert_allclose(sampled.clarke(np.zeros(d)).bounds(), [clarke, clarke], atol=1e-6)
 
 
 def test_as_one_term_the_identity_has_one_subgradient() -> None:
     J = FiniteSum([lambda x: relu(x[0]) - relu(-x[0])])
-    assert J.D([0.0]).bounds() == J.clarke([0.0]).bounds() == ([1.0], [1.0])
+    assert_box(J.D([0.0]), [1], [1])
+    assert_box(J.clarke([0.0]), [1], [1])
     torch = pytest.importorskip("torch")
     x = torch.zeros(1, requires_grad=True)
     (torch.relu(x) - torch.relu(-x)).sum().backward()
@@ -135,8 +138,8 @@ def test_where_a_term_is_smooth_the_set_is_its_gradient(f: Callable[[Any], Any])
 def test_clarkes_set_lies_in_d_and_is_equal_where_the_kinks_are_independent() -> None:
     rng = np.random.default_rng(1)
     a = rng.normal(size=(3, 3))
-    J = FiniteSum([lambda x, r=r: relu(np.dot(x, r)) - abs(np.dot(x, r)) * 2 for r in a])
-    L = FiniteSum([*J.terms, lambda x: -relu(np.dot(x, a[0] + a[1]))])
+    J = FiniteSum.over(a[:, None], lambda x, r: relu(np.dot(x, r)) - abs(np.dot(x, r)) * 2)
+    L = FiniteSum([*J.terms, lambda x: relu(np.dot(x, a[0] + a[1]))])
     equal, smaller = [], []
     for w in rng.normal(size=(50, 3)):
         equal.append(J.D(np.zeros(3)).support(w) - J.clarke(np.zeros(3)).support(w))
@@ -149,7 +152,7 @@ def test_clarkes_set_lies_in_d_and_is_equal_where_the_kinks_are_independent() ->
 def test_clarkes_set_is_the_hull_of_the_limits_of_gradients() -> None:
     rng = np.random.default_rng(2)
     a, signs = rng.normal(size=(8, 2)), rng.choice([-1.0, 1.0], 8)
-    J = FiniteSum([lambda x, r=r, s=s: s * relu(np.dot(x, r)) for r, s in zip(a, signs, strict=True)])
+    J = FiniteSum.over(zip(a, signs, strict=True), lambda x, r, s: s * relu(np.dot(x, r)))
     angle = np.linspace(0, 2 * np.pi, 4001)
     around = np.stack([np.cos(angle), np.sin(angle)], -1)
     limits = ((around @ a.T > 0) * signs) @ a
@@ -165,7 +168,7 @@ def test_a_kink_within_the_tolerance_counts() -> None:
 
 
 def test_too_many_pieces_and_bad_slopes_are_refused() -> None:
-    many = FiniteSum([lambda x, i=i: abs(x[i]) for i in range(15)])
+    many = FiniteSum.over(np.ndindex(15), lambda x, i: abs(x[i]))
     assert is_d_critical(many, np.zeros(15))
     with pytest.raises(ValueError, match="more than 10000 smooth pieces"):
         many.clarke(np.zeros(15))
@@ -224,7 +227,7 @@ def as_program(J: ReluNetwork) -> FiniteSum:
         after = relu(theta[: h * m].reshape(h, m) @ x)
         return sum((theta[h * m :].reshape(-1, h) @ after - y) ** 2) / 2
 
-    return FiniteSum([lambda t, x=x, y=y: term(t, x, y) for x, y in zip(J.inputs, J.targets, strict=True)])
+    return FiniteSum.over(zip(J.inputs, J.targets, strict=True), term)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_d_criticality_of_a_large_network_is_decided() -> None:
     assert not verdict
     # Optimality in every segment, and a target that makes the point critical.
     v = subgradients.least_norm()
-    assert v @ v + subgradients.support(-v) == pytest.approx(0, abs=1e-6 * (v @ v))
+    assert v @ v + subgradients.support(-v) == pytest.approx(0, abs=float(1e-6 * (v @ v)))
     inside = sum(0.3 * hull[0] + 0.7 * hull[1] for hull in subgradients.hulls)
     assert MinkowskiSum(subgradients.hulls, -inside).distance() <= 1e-9
 
@@ -341,9 +344,10 @@ def test_along_a_curve_every_element_of_d_gives_the_same_rate(
         if D.width(w) > 1e-9:
             exceptions += 1
             continue
+        if not w.any():  # the corner
+            continue
         rate = (PLANE(c(t + h)) - PLANE(c(t - h))) / (2 * h)
-        if t != pytest.approx(0.5):
-            assert D.support(w) == pytest.approx(rate, abs=1e-5)
+        assert D.support(w) == pytest.approx(rate, abs=1e-5)
         outside = D.least_norm() + w * (0.1 / (w @ w))
         assert not D.contains(outside)
         assert abs(outside @ w - rate) > 0.05
@@ -366,5 +370,6 @@ def test_inna_slides_along_a_kink_at_the_rate_of_the_chain_rule() -> None:
         [1.0, 0.0], 0.01, 300, initial_speed=0.1
     )
     for x, velocity in zip(path.theta[::10], path.velocity[::10], strict=True):
-        assert J.D(x).width(velocity) == 0 and J.D(x).width([0.0, 1.0]) == 6
+        assert J.D(x, 1e-9).width(velocity) == pytest.approx(0, abs=1e-9)
+        assert J.D(x, 1e-9).width([0.0, 1.0]) == 6
         assert J.D(x).support(velocity) == pytest.approx(x[0] * velocity[0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._sets import MinkowskiSum
+from ._sets import hull_weights
 
 __all__ = ["cells", "gradients_of_pieces"]
 
@@ -22,9 +22,9 @@ def gradients_of_pieces(function: Callable[[Any], Any], theta: ArrayLike, tolera
     """The gradients at theta of the smooth pieces that meet there, one a row: Clarke's set is their hull."""
     theta = np.atleast_1d(np.asarray(theta, float))
     found: list[Array] = []
-    waiting: list[tuple[int, ...]] = [()]
+    waiting = [Path(tolerance)]
     while waiting:
-        path = Path(waiting.pop(), tolerance)
+        path = waiting.pop()
         numbers = np.empty(len(theta), object)
         numbers[:] = [
             Number(x, unit, path) for x, unit in zip(theta.tolist(), np.eye(len(theta)), strict=True)
@@ -40,9 +40,9 @@ def gradients_of_pieces(function: Callable[[Any], Any], theta: ArrayLike, tolera
 def cells(normals: Array) -> Array:
     """The sign patterns (0 or 1) of <a_i, d> on the cells that the hyperplanes <a_i, d> = 0 cut out."""
     found: list[list[bool]] = []
-    waiting: list[tuple[int, ...]] = [()]
+    waiting = [Path(0.0)]
     while waiting:
-        path = Path(waiting.pop(), 0.0)
+        path = waiting.pop()
         found.append([path.is_positive(0.0, normal) for normal in normals])
         waiting += path.others
         _refuse_too_many(len(found) + len(waiting))
@@ -50,35 +50,39 @@ def cells(normals: Array) -> Array:
 
 
 class Path:
-    """The sides of kinks taken on one way through a function: an open cone of directions."""
+    """One way through a function: the sides taken at its kinks, and a direction that lies on all of them."""
 
-    def __init__(self, sides: tuple[int, ...], tolerance: float) -> None:
-        self.sides = sides  # prescribed for the first kinks; those of later kinks are appended
+    def __init__(self, tolerance: float, sides: tuple[int, ...] = (), direction: Any = 0.0) -> None:
         self.tolerance = tolerance
-        self.inward: list[Array] = []  # unit normals; the cone is where all inner products are positive
-        self.inside: Any = 0.0  # a direction in it
-        self.others: list[tuple[int, ...]] = []  # where to go another time
+        self.sides = sides  # prescribed at the first kinks; those of later kinks are appended
+        self.direction = direction
+        self.inward: list[Array] = []  # unit normals of the kinks met: the direction has <a, d> > 0 for all
+        self.others: list[Path] = []  # to take another time
 
     def is_positive(self, value: float, gradient: Array) -> bool:
-        """Whether a number of this value and gradient is positive on the piece being explored."""
+        """Whether a number of this value and gradient is positive on the way taken."""
         slope = float(np.linalg.norm(gradient))
         if slope == 0 or abs(value) > self.tolerance * slope:
             return value > 0
-        cones = {side: self._cone(side * gradient / slope) for side in (1, -1)}
-        open_sides = [side for side, inside in cones.items() if inside is not None]
+        normal = gradient / slope
         if len(self.inward) == len(self.sides):
-            self.others += [(*self.sides, side) for side in open_sides[1:]]
-            self.sides += (open_sides[0],)
+            ways = [(side, self._direction_to(side * normal)) for side in (1, -1)]
+            ways = [way for way in ways if way[1] is not None]
+            if not ways:  # all that is left is narrower than rounding
+                return value > 0
+            (side, self.direction), *rest = ways
+            self.others += [Path(self.tolerance, (*self.sides, other), way) for other, way in rest]
+            self.sides += (side,)
         side = self.sides[len(self.inward)]
-        self.inward.append(side * gradient / slope)
-        self.inside = cones[side]
+        self.inward.append(side * normal)
         return side > 0
 
-    def _cone(self, normal: Array) -> Any:
-        """A direction in the cone cut by one more half-space; None if nothing open remains (Gordan)."""
-        if np.sum(self.inside * normal) > 1e-9:
-            return self.inside
-        nearest = MinkowskiSum([[*self.inward, normal]]).least_norm()
+    def _direction_to(self, normal: Array) -> Any:
+        """A direction on all sides taken with <normal, d> > 0 too; None if there is none."""
+        if np.sum(self.direction * normal) > 1e-9:
+            return self.direction
+        normals = np.array([*self.inward, normal])
+        nearest = hull_weights(normals) @ normals  # positive on all normals, or 0 (Gordan)
         norm = float(np.linalg.norm(nearest))
         return nearest / norm if norm > 1e-9 else None
 

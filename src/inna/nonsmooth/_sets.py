@@ -89,6 +89,16 @@ class MinkowskiSum:
         return MinkowskiSum(self.hulls, self.offset - np.asarray(point, float))
 
 
+def hull_weights(points: Array) -> Array:
+    """The convex combination of points, one a row, that is nearest to 0.
+
+    Non-negative least squares with the weights' sum, 1, as one more equation; then scaled, which is exact.
+    """
+    k, d = points.shape
+    weights, _ = nnls(np.vstack([points.T, np.ones(k)]), np.r_[np.zeros(d), 1.0])
+    return np.asarray(weights / weights.sum())
+
+
 def _least_norm(hulls: list[Array], offset: Array) -> Array:
     """The sum has too many vertices to list: they enter one by one, the most useful first (Wolfe 1976)."""
     scale = float(np.abs(offset).max() + sum(np.abs(hull).max() for hull in hulls)) or 1.0
@@ -101,8 +111,7 @@ def _least_norm(hulls: list[Array], offset: Array) -> Array:
         if nearest @ (nearest - vertex) <= 1e-15 * norm:
             break
         active = np.vstack([active, vertex])
-        # The nearest point of one hull: least squares with the weights' sum as one more row, then scaled.
-        weights, _ = nnls(np.vstack([active.T, np.ones(len(active))]), np.r_[np.zeros(len(nearest)), 1.0])
-        active, weights = active[weights > 0], weights[weights > 0]
-        nearest = weights @ active / weights.sum()
+        weights = hull_weights(active)
+        active = active[weights > 0]
+        nearest = weights[weights > 0] @ active
     return np.asarray(scale * nearest)

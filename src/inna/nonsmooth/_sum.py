@@ -1,6 +1,6 @@
 """A sum of terms, with Clarke's subdifferential of the whole and the sum D of its terms' subdifferentials."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,21 @@ class FiniteSum:
     """
 
     terms: Sequence[Callable[[Any], Any]]
+
+    @classmethod
+    def over(cls, samples: Iterable[Iterable[Any]], term: Callable[..., Any]) -> "FiniteSum":
+        """The sum of term(theta, \\*sample) over samples: the empirical risk (3).
+
+        Example:
+            >>> J = FiniteSum.over([(1, 1), (-1, -1)], lambda w, x, y: (np.maximum(w[0] * x, 0) - y) ** 2 / 2)
+            >>> J.D([0.0]).bounds(), J.clarke([0.0]).bounds()
+            ((array([-2.]), array([0.])), (array([-1.]), array([-1.])))
+        """
+
+        def at(sample: tuple[Any, ...]) -> Callable[[Any], Any]:
+            return lambda theta: term(theta, *sample)
+
+        return cls([at(tuple(sample)) for sample in samples])
 
     def __call__(self, theta: ArrayLike) -> float:
         """J(theta)."""
