@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
 from ._ball import Ball
 from ._energies import energy, energy_rate, lambda_range, proof_constants
 from ._rates import linear_rate, power_law
+from ._shadow import shadow_distance
 from ._system import DIN, Trajectory, on_quadratic
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "on_quadratic",
     "power_law",
     "proof_constants",
+    "shadow_distance",
 ]

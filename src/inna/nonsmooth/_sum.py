@@ -46,7 +46,7 @@ class FiniteSum:
 
     @classmethod
     def over(cls, samples: Iterable[Iterable[Any]], term: Callable[..., Any]) -> "FiniteSum":
-        """The sum of term(theta, \\*sample) over samples: the empirical risk (3).
+        """The sum of `term(theta, *sample)` over samples: the empirical risk (3).
 
         Example:
             >>> J = FiniteSum.over([(1, 1), (-1, -1)], lambda w, x, y: (np.maximum(w[0] * x, 0) - y) ** 2 / 2)
