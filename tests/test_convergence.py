@@ -1,6 +1,7 @@
-"""Theorem 3.1 made visible: mini-batch INNA on small non-smooth sums, with admissible steps and with others."""
+"""Theorem 3.1 made visible: mini-batch INNA on non-smooth sums, with admissible steps and with others."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -62,11 +63,13 @@ def network() -> tuple[ReluNetwork, Array]:
     return J, rng.normal(size=J.size) / 2
 
 
-def trained(lr: float, schedule: Schedule, steps: int = 100_000) -> tuple[dict[int, float], Array]:
+def trained(
+    lr: float, schedule: Schedule, seed: int = 1, steps: int = 100_000
+) -> tuple[dict[int, float], Array]:
     """Nearness to the D-critical set after so many steps, and J over the last tenth; both a sample."""
     J, theta = network()
     assert J.size >= 50
-    samples = iter(np.random.default_rng(1).integers(SAMPLES, size=steps + 1))
+    samples = iter(np.random.default_rng(seed).integers(SAMPLES, size=steps + 1))
     din = DIN(lambda p: J.gradient(p, [next(samples)]))
     path = din.euler(theta, lr, steps, schedule=schedule, every=100)
     near = {
@@ -76,10 +79,11 @@ def trained(lr: float, schedule: Schedule, steps: int = 100_000) -> tuple[dict[i
     return near, np.array([J(x) for x in path.theta[-100:]]) / SAMPLES
 
 
-def test_a_relu_network_approaches_the_d_critical_set_and_its_objective_converges() -> None:
-    near, objective = trained(0.2, power(1 / 2))
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_relu_network_approaches_the_d_critical_set_and_its_objective_converges(seed: int) -> None:
+    near, objective = trained(0.1, power(1 / 2), seed)
     assert near[100] > near[1000] > near[10_000] > near[100_000]
-    assert near[100_000] < near[100] / 20
+    assert near[100_000] < near[100] / 10
     assert np.ptp(objective) < 0.01 * objective.mean()
 
 
@@ -109,8 +113,8 @@ def test_a_noisy_run_comes_ever_nearer_to_the_solution_over_a_window(name: str) 
     ideal = DIN(GRADIENTS[name])
     gaps = {}
     for schedule in (power(1 / 2), constant()):
-        rng = np.random.default_rng(0)
-        noisy = DIN(lambda x, rng=rng: GRADIENTS[name](x) + rng.uniform(-3, 3, x.shape))
+        noise = np.random.default_rng(0).uniform
+        noisy = DIN(partial(lambda noise, x: GRADIENTS[name](x) + noise(-3, 3, x.shape), noise))
         steps, lr = (40_000, 0.5) if schedule == power(1 / 2) else (4100, 0.05)
         path = noisy.euler([2.0, -1.0], lr, steps, schedule=schedule, initial_speed=0.1)
         gaps[schedule] = [
@@ -125,7 +129,7 @@ def test_a_noisy_run_comes_ever_nearer_to_the_solution_over_a_window(name: str) 
 
 def test_the_window_must_lie_on_the_path() -> None:
     path = DIN(lambda x: x).euler([1.0], 0.1, 10)
-    with pytest.raises(ValueError, match=r"must reach time 3.0, it ends at 1"):
+    with pytest.raises(ValueError, match=r"must reach time 3.0, it ends at"):
         shadow_distance(path, DIN(lambda x: x), 2.0, 1.0)
 
 
