@@ -1,5 +1,6 @@
 """D and Clarke's set, computed: Sections 2.3 and 3.3 of the paper, and points where the two differ."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from inna.nonsmooth import (
     MinkowskiSum,
     ReluNetwork,
     Sampled,
+    d_critical_values,
     is_clarke_critical,
     is_d_critical,
 )
@@ -373,3 +375,71 @@ def test_inna_slides_along_a_kink_at_the_rate_of_the_chain_rule() -> None:
         assert J.D(x, 1e-9).width(velocity) == pytest.approx(0, abs=1e-9)
         assert J.D(x, 1e-9).width([0.0, 1.0]) == 6
         assert J.D(x).support(velocity) == pytest.approx(x[0] * velocity[0])
+
+
+# Finitely many D-critical values, Lemma 3.4.
+
+QUADRATICS: dict[str, tuple[FiniteSum, int, list[float]]] = {
+    # The half square of 2 is relu's dead side; the spurious point at 0 has the value 1.
+    "two samples": (neuron(([1.0], 1), ([-1.0], -1)), 1, [0.5, 1.0]),
+    "four samples": (neuron((E1, 1), (-E1, -1), (E2, 2), (-E2, -2)), 2, [2.5, 3.0, 4.5, 5.0]),
+    "a double well": (FiniteSum([lambda x: (abs(x[0]) - 1) ** 2]), 1, [0.0, 1.0]),
+    "medians": (FiniteSum.over([[0.0], [1.0], [2.0], [5.0], [9.0]], lambda x, y: abs(x[0] - y)), 1, [13.0]),
+    "|x| - |x|, a whole line of them": (SPURIOUS["|x| - |x|"][0], 1, [0.0]),
+    "x, in two terms": (SPURIOUS["relu(x) + (-relu(-x))"][0], 1, [0.0]),
+    "x, in one term": (FiniteSum([lambda x: relu(x[0]) - relu(-x[0])]), 1, []),
+    "a saddle of kinks": (
+        FiniteSum([lambda x: abs(x[0]), lambda x: -abs(x[1]) + x[1] ** 2]),
+        2,
+        [-0.25, 0.0],
+    ),
+    "a product": (
+        FiniteSum([lambda x: 2 * x[0] * x[1] + (x[0] ** 2 + x[1] ** 2) / 2 - abs(x[0])]),
+        2,
+        [-0.5],
+    ),
+}
+
+
+@pytest.mark.parametrize(("J", "d", "values"), QUADRATICS.values(), ids=QUADRATICS.keys())
+def test_the_d_critical_values_are_found(J: FiniteSum, d: int, values: list[float]) -> None:
+    found = d_critical_values(J, d)
+    assert [c.value for c in found] == pytest.approx(values, abs=1e-9)
+    assert all(is_d_critical(J, c.theta) and J(c.theta) == pytest.approx(c.value) for c in found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_d_critical_value_is_missed(seed: int) -> None:
+    """On a line every D-critical value shows on a grid that holds the kinks and the pieces' minima."""
+    rng = np.random.default_rng(seed)
+    slopes, kinks, heights, signs = rng.normal(size=(4, 6))
+    J = FiniteSum.over(
+        zip(slopes, kinks, heights, np.sign(signs), strict=True),
+        lambda w, a, b, y, s: s * (relu(a * w[0] + b) - y) ** 2 / 2,
+    )
+    breaks = np.sort(-kinks / slopes)
+    candidates = list(breaks)
+    edges = np.r_[-100, breaks, 100]
+    for low, high in itertools.pairwise(edges):
+        middle, h = (low + high) / 2, (high - low) / 4
+        below, above = (J.D([middle + s * h]).least_norm()[0] for s in (-1, 1))
+        if below != above and low < (root := middle - h - 2 * h * below / (above - below)) < high:
+            candidates.append(root)
+        elif below == above == 0:
+            candidates.append(middle)
+    brute = sorted({round(J([x]), 9) for x in candidates if is_d_critical(J, [x])})
+    assert [c.value for c in d_critical_values(J, 1)] == pytest.approx(brute, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: x[0] ** 3, "takes the power 3"),
+        (lambda x: x[0] * x[1] * x[0], "more than two"),
+        (lambda x: abs(x[0] ** 2 - 1), "compares quadratic"),
+        (lambda x: relu(x[0]) * x[1] - x[0], "not decided"),
+    ],
+)
+def test_what_is_not_piecewise_quadratic_is_refused(f: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        d_critical_values(FiniteSum([f]), 2)

@@ -18,13 +18,16 @@ from ._network import ReluNetwork
 from ._sampling import Sampled, goldstein
 from ._sets import MinkowskiSum
 from ._sum import FiniteSum
+from ._values import CriticalValue, d_critical_values
 
 __all__ = [
+    "CriticalValue",
     "Criticality",
     "FiniteSum",
     "MinkowskiSum",
     "ReluNetwork",
     "Sampled",
+    "d_critical_values",
     "goldstein",
     "is_clarke_critical",
     "is_d_critical",

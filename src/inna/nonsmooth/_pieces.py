@@ -95,8 +95,60 @@ def _refuse_too_many(pieces: int) -> None:
         )
 
 
-class Number:
-    """A value and its gradient on the piece being explored, with the arithmetic of a float."""
+class Arithmetic:
+    """What follows from `__add__`, `__mul__`, `__pow__` and `is_positive`, for numbers that know more."""
+
+    def __add__(self, other: Any) -> Any:
+        raise NotImplementedError
+
+    def __mul__(self, other: Any) -> Any:
+        raise NotImplementedError
+
+    def __pow__(self, power: float) -> Any:
+        raise NotImplementedError
+
+    def is_positive(self) -> bool:
+        raise NotImplementedError
+
+    def __neg__(self) -> Any:
+        return self * -1
+
+    def __radd__(self, other: Any) -> Any:
+        return self + other
+
+    def __rmul__(self, other: Any) -> Any:
+        return self * other
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def __truediv__(self, other: Any) -> Any:
+        return self * (other**-1.0)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self**-1.0 * other
+
+    def __gt__(self, other: Any) -> bool:
+        return bool((self - other).is_positive())
+
+    def __lt__(self, other: Any) -> bool:
+        return bool((-self + other).is_positive())
+
+    def __ge__(self, other: Any) -> bool:
+        return not self < other
+
+    def __le__(self, other: Any) -> bool:
+        return not self > other
+
+    def __abs__(self) -> Any:
+        return self if self > 0 else -self
+
+
+class Number(Arithmetic):
+    """A value and its gradient on the piece being explored."""
 
     __slots__ = ("gradient", "path", "value")
 
@@ -115,40 +167,11 @@ class Number:
         return Number(self.value * other, self.gradient * other, self.path)
 
     def __pow__(self, power: float) -> Any:
-        return self._chain(self.value**power, power * np.float64(self.value) ** (power - 1) if power else 0.0)
+        slope = power * np.float64(self.value) ** (power - 1) if power else 0.0
+        return self._chain(self.value**power, slope)
 
-    def __neg__(self) -> Any:
-        return self * -1
-
-    def __sub__(self, other: Any) -> Any:
-        return self + -other
-
-    def __rsub__(self, other: Any) -> Any:
-        return -self + other
-
-    def __truediv__(self, other: Any) -> Any:
-        return self * (other**-1.0)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self**-1.0 * other
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __gt__(self, other: Any) -> bool:
-        difference = self - other
-        return self.path.is_positive(difference.value, difference.gradient)
-
-    def __lt__(self, other: Any) -> bool:
-        return bool(-self > -other)
-
-    def __ge__(self, other: Any) -> bool:
-        return not self < other
-
-    def __le__(self, other: Any) -> bool:
-        return not self > other
-
-    def __abs__(self) -> "Number":
-        return self if self > 0 else -self
+    def is_positive(self) -> bool:
+        return self.path.is_positive(self.value, self.gradient)
 
     # NumPy calls these methods for numbers it does not know: np.exp(x) is x.exp().
 
