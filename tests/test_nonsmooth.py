@@ -393,11 +393,7 @@ QUADRATICS: dict[str, tuple[FiniteSum, int, list[float]]] = {
         2,
         [-0.25, 0.0],
     ),
-    "a product": (
-        FiniteSum([lambda x: 2 * x[0] * x[1] + (x[0] ** 2 + x[1] ** 2) / 2 - abs(x[0])]),
-        2,
-        [-0.5],
-    ),
+    "a product": (FiniteSum([lambda x: 2 * x[0] * x[1] + (x @ x) / 2 + abs(x[0])]), 2, [0.0, 1 / 6]),
 }
 
 
