@@ -356,7 +356,7 @@ def _summary(states: dict[Any, Any]) -> str:
     found = set(states.values())
     if "missing" in found:
         return "not here" if len(found) == 1 else "incomplete"
-    return ", ".join("not the official ones" if state == "differs" else state for state in sorted(found))
+    return ", ".join("not official" if state == "differs" else state for state in sorted(found))
 
 
 def _torch_device(name: str) -> str:

@@ -233,8 +233,8 @@ def _check_answer(answer: requests.Response, start: int, size: int) -> None:
         raise _Useless(f"HTTP {status}")
     if status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         raise _Useless("another range than the one asked for")
-    length = answer.headers.get("Content-Length")
-    if status == 200 and length is not None and int(length) != size:
+    length = answer.headers.get("Content-Length", "")
+    if status == 200 and length.isdigit() and int(length) != size:
         raise _Useless(f"{int(length):,} bytes where {size:,} are expected")
 
 
