@@ -3,6 +3,7 @@
 import hashlib
 import io
 import multiprocessing
+import shutil
 import sys
 import tarfile
 import threading
@@ -240,8 +241,8 @@ def test_only_what_is_missing_is_fetched_and_nothing_is_overwritten(server: Serv
 
 
 def test_a_full_disk_is_foreseen(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = fetch.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=r"has 0 MB free, 1 MB are needed"):
         fetch.fetch(plain(server.url), tmp_path, pauses=AT_ONCE)
     assert server.requests == []
