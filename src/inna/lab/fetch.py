@@ -26,12 +26,15 @@ TIMEOUTS = (10.0, 30.0)
 
 PIECE = 1 << 16
 
+Progress = Callable[[str, int, int], object]
+"""Takes what is being done, the bytes that are there, and the bytes there will be."""
+
 
 def fetch(
     source: Source,
     home: Path,
     *,
-    on_progress: Callable[[str, int, int], object] = lambda *_: None,
+    on_progress: Progress = lambda *_: None,
     pauses: Sequence[float] = PAUSES,
 ) -> Path:
     """Bring the missing files of a data set into its folder below `home`.
@@ -42,7 +45,7 @@ def fetch(
     Args:
         source: what to fetch, such as ``OFFICIAL["mnist"]``.
         home: the folder of all data sets.
-        on_progress: called with what is being done, the bytes that are there, and the bytes there will be.
+        on_progress: told about every piece that arrives.
         pauses: seconds before each round over the mirrors.
 
     Returns:
@@ -77,7 +80,7 @@ def _missing(source: Source, home: Path) -> list[File]:
 
 
 @contextmanager
-def _alone(path: Path, on_progress: Callable[[str, int, int], object]) -> Iterator[None]:
+def _alone(path: Path, on_progress: Progress) -> Iterator[None]:
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -94,7 +97,7 @@ def _bring(
     source: Source,
     missing: list[File],
     home: Path,
-    on_progress: Callable[[str, int, int], object],
+    on_progress: Progress,
     pauses: Sequence[float],
 ) -> None:
     staging = home / f".{source.folder}.part"

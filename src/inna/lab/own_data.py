@@ -91,7 +91,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             for key in file.files:
                 if key in IN_SPLITS + IN_ONE:
                     arrays[key] = file[key]
-    except (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path}: cannot read {key}: {error}; only plain arrays of numbers are read (numpy.savez)"
         ) from None
@@ -169,26 +169,29 @@ def _files(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 def _pixels(files: Sequence[Path]) -> Images:
-    images: list[NDArray[np.uint8]] = []
-    for file in files:
-        try:
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
-                if image.mode not in MODES:
-                    raise DataError(f"{file} has mode {image.mode}: save it as 8-bit grey or RGB, no alpha")
-                images.append(np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"cannot read {file}: {error}") from None
-        if images[-1].shape[:2] != images[0].shape[:2]:
-            height, width = images[-1].shape[:2]
+    images = [_picture(file) for file in files]
+    for file, image in zip(files, images, strict=True):
+        if image.shape[:2] != images[0].shape[:2]:
             raise DataError(
-                f"{file} is {width} x {height}, but {files[0]} is {images[0].shape[1]} x "
-                f"{images[0].shape[0]}: bring all images to one size"
+                f"{file} is {_by(image.shape[1::-1])}, but {files[0]} is {_by(images[0].shape[1::-1])} "
+                "(width x height): bring all images to one size"
             )
     if all(image.ndim == 2 for image in images):
         return np.stack(images)[:, None]
-    return np.stack(
-        [np.broadcast_to(i if i.ndim == 3 else i[..., None], (*i.shape[:2], 3)) for i in images]
-    ).transpose(0, 3, 1, 2)
+    colour = [image if image.ndim == 3 else np.stack([image] * 3, axis=2) for image in images]
+    return np.stack(colour).transpose(0, 3, 1, 2)
+
+
+def _picture(file: Path) -> NDArray[np.uint8]:
+    """(height, width) of a grey image, (height, width, 3) of another."""
+    try:
+        with Image.open(file, formats=("PNG", "JPEG")) as image:
+            mode = image.mode
+            if mode in MODES:
+                return np.asarray(image.convert("L" if mode in ("1", "L") else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read {file}: {error}") from None
+    raise DataError(f"{file} has mode {mode}: save it as 8-bit grey or RGB, no alpha")
 
 
 def _by(shape: tuple[int, ...]) -> str:
