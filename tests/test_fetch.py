@@ -34,7 +34,7 @@ class Server:
         self.content: dict[str, bytes] = {}
         self.misbehave: list[str] = []
         self.requests: list[tuple[str, str | None]] = []
-        self.arrived, self.go_on = threading.Event(), threading.Event()
+        self.arrived, self.go_on, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.go_on.set()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -46,6 +46,7 @@ class Server:
 
     def stop(self) -> None:
         self.go_on.set()
+        self.stopped.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -74,7 +75,10 @@ class Server:
                     self.send_header("Content-Length", str(len(body) - start))
                 self.end_headers()
                 rest = body[start:]
-                self.wfile.write(rest[: len(rest) // 2] if wrong in ("cuts", "ends early") else rest)
+                half = wrong in ("cuts", "ends early", "stalls")
+                self.wfile.write(rest[: len(rest) // 2] if half else rest)
+                if wrong == "stalls":
+                    server.stopped.wait(60)
 
         return Handler
 
@@ -130,21 +134,6 @@ def test_a_connection_cut_in_the_middle_is_resumed(server: Server, tmp_path: Pat
 def test_as_long_as_bytes_arrive_patience_does_not_end(server: Server, tmp_path: Path) -> None:
     server.misbehave = ["cuts"] * 10
     fetch.fetch(plain(server.url), tmp_path, pauses=AT_ONCE)
-    assert only_the_set(tmp_path)
-
-
-def test_an_interrupted_command_is_resumed_by_the_next(server: Server, tmp_path: Path) -> None:
-    def interrupt(_: str, done: int, total: int) -> None:
-        if done > total // 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fetch.fetch(plain(server.url), tmp_path, on_progress=interrupt, pauses=AT_ONCE)
-    assert nothing_in_place(tmp_path)
-    kept = (tmp_path / ".set.part" / "part0.bin.part").stat().st_size
-    assert 0 < kept < WHOLE
-    fetch.fetch(plain(server.url), tmp_path, pauses=AT_ONCE)
-    assert server.requests[1] == ("part0.bin", f"bytes={kept}-")
     assert only_the_set(tmp_path)
 
 
@@ -250,8 +239,8 @@ def test_a_full_disk_is_foreseen(server: Server, tmp_path: Path, monkeypatch: py
 
 def fetch_elsewhere(source: Source, home: Path, tell: Connection) -> None:
     """Fetch in a process of its own, which tells what it does."""
-    fetch.fetch(source, home, on_progress=lambda doing, *_: tell.send(doing), pauses=AT_ONCE)
-    tell.send("done")
+    fetch.fetch(source, home, on_progress=lambda doing, done, _: tell.send((doing, done)), pauses=AT_ONCE)
+    tell.send("the end")
 
 
 def test_two_commands_at_once(server: Server, tmp_path: Path) -> None:
@@ -268,13 +257,31 @@ def test_two_commands_at_once(server: Server, tmp_path: Path) -> None:
         if len(processes) == 1:
             assert server.arrived.wait(60)
     assert ears[1].poll(60)
-    assert ears[1].recv() == "waiting for another command"
+    assert ears[1].recv() == ("waiting for another command", 0)
     server.go_on.set()
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    assert [ear.recv() for ear in ears][1] == "done"  # it had nothing left to fetch
+    assert ears[1].recv() == "the end"  # it had nothing left to fetch
     assert sorted(server.requests) == [("part0.bin", None), ("part1.bin", None)]
+    assert only_the_set(tmp_path)
+
+
+def test_a_killed_command_is_resumed_by_the_next(server: Server, tmp_path: Path) -> None:
+    server.misbehave = ["stalls"]
+    context = multiprocessing.get_context("spawn")
+    ear, mouth = context.Pipe(duplex=False)
+    process = context.Process(target=fetch_elsewhere, args=(plain(server.url), tmp_path, mouth))
+    process.start()
+    while ear.poll(60) and ear.recv()[1] == 0:
+        pass
+    process.kill()
+    process.join(60)
+    assert nothing_in_place(tmp_path)
+    kept = (tmp_path / ".set.part" / "part0.bin.part").stat().st_size
+    assert 0 < kept < WHOLE
+    fetch.fetch(plain(server.url), tmp_path, pauses=AT_ONCE)
+    assert server.requests[1] == ("part0.bin", f"bytes={kept}-")
     assert only_the_set(tmp_path)
 
 
