@@ -201,7 +201,7 @@ def data_fetch(
 
     wanted = {name: _official(name) for name in names}
     failed = False
-    with _at_work(DownloadColumn(), "") as progress:
+    with _at_work(DownloadColumn(), "left") as progress:
         for name, source in wanted.items():
             task = progress.add_task(name, total=None)
 
@@ -297,13 +297,13 @@ def _fail(message: str, status: int) -> int:
 
 
 @contextmanager
-def _at_work(count: ProgressColumn | None = None, unit: str = "epochs") -> Iterator[Progress]:
+def _at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") -> Iterator[Progress]:
     """Show progress, on a terminal only; Ctrl-C ends the work, which the same command takes up again."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         count or MofNCompleteColumn(),
-        TextColumn(f"{unit}, left"),
+        TextColumn(caption),
         TimeRemainingColumn(),
     )
     try:
