@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..dynamics import (
     DIN,
-    Trajectory,
     energy,
     energy_rate,
     lambda_range,
@@ -130,44 +129,51 @@ def draw_rates() -> Figure:
     """Measured decay against the predictions of Theorem 4.3 and its Kurdyka-Lojasiewicz exponents."""
     with mpl.rc_context(SETTINGS):
         fig = Figure(figsize=(13, 4.2), layout="constrained")
-        linear, powers, sharp = fig.subplots(1, 3)
-        t = np.linspace(0, 36, 3601)
-        curvatures = np.array([1.0, 10.0])
-        for (alpha, beta), color in [((0.5, 0.1), BLUE), ((1.0, 0.5), ORANGE), ((0.2, 2.0), GREEN)]:
-            x, _ = on_quadratic(curvatures, alpha, beta, 1.0, t[:, None])
-            objective = (curvatures * x**2 / 2).sum(-1)
-            predicted = np.exp(linear_rate(curvatures, alpha, beta) * t)
-            linear.plot(t, objective, color=color, label=f"α = {alpha}, β = {beta}")
-            linear.plot(
-                t, predicted * (objective / predicted)[500:2000].max(), "--", color=color, linewidth=1
-            )
-        linear.set(
-            yscale="log", ylim=(1e-12, 1e4), xlabel="time t", ylabel="J", title="Strongly convex: linear"
-        )
-        t = np.concatenate([[0.0], np.geomspace(0.1, 1e5, 400)])
-        for c, color in [(3, BLUE), (4, ORANGE), (6, GREEN)]:
-            path = _power(c, 0.5, 0.1).solve([1.0], t, rtol=1e-9, atol=1e-15)
-            exponent, limit = power_law(c, 0.5)
-            powers.plot(t[1:], path.objective[1:], color=color, label=f"J = |θ|$^{c}$")
-            powers.plot(t[200:], limit * t[200:] ** -exponent, "--", color=color, linewidth=1)
-        powers.plot(t[1:], 1 / t[1:], ":", color="0.4", label="1/t, what is proved")
-        powers.set(
-            xscale="log", yscale="log", xlabel="time t", ylabel="J", title="|θ|$^c$, c > 2: powers of t"
-        )
-        powers.set(ylim=(1e-25, 300))
-        beta = 2.0
-        t = np.linspace(0, 30, 601)
-        for c, color in [(1.8, BLUE), (1.5, ORANGE), (1.2, GREEN)]:
-            path = _power(c, 0.5, beta).solve([1.0], t, method="Radau", rtol=1e-8, atol=1e-60)
-            sharp.plot(t, path.energy(), color=color, label=f"J = |θ|$^{{{c}}}$")
-        sharp.plot(t, 30 * np.exp(-2 * t / beta), "k--", linewidth=1, label="slope of exp(−2t/β)")
-        sharp.set(yscale="log", xlabel="time t", ylabel="energy E", ylim=(1e-12, 100))
-        sharp.set_title("|θ|$^c$, 1 < c < 2: no faster as c → 1")
-        for ax in (linear, powers):
-            ax.plot([], [], "--", color="0.3", linewidth=1, label="predicted")
-        for ax, place in ((linear, "upper right"), (powers, "lower left"), (sharp, "lower left")):
-            ax.legend(loc=place, fontsize=9)
+        left, middle, right = fig.subplots(1, 3)
+        _linear_rates(left)
+        _power_laws(middle)
+        _sharp_minima(right)
     return fig
+
+
+def _linear_rates(ax: Axes) -> None:
+    t, curvatures = np.linspace(0, 36, 3601), np.array([1.0, 10.0])
+    for (alpha, beta), color in [((0.5, 0.1), BLUE), ((1.0, 0.5), ORANGE), ((0.2, 2.0), GREEN)]:
+        x, _ = on_quadratic(curvatures, alpha, beta, 1.0, t[:, None])
+        objective = (curvatures * x**2 / 2).sum(-1)
+        decay = np.exp(linear_rate(curvatures, alpha, beta) * t)
+        touching = (objective / decay)[500:2000].max()
+        ax.plot(t, objective, color=color, label=f"α = {alpha}, β = {beta}")
+        ax.plot(t, touching * decay, "--", color=color, linewidth=1)
+    ax.plot([], [], "--", color="0.3", linewidth=1, label="predicted")
+    ax.set(yscale="log", ylim=(1e-12, 1e4), xlabel="time t", ylabel="objective J")
+    ax.set_title("Strongly convex: linear")
+    ax.legend(loc="upper right", fontsize=9)
+
+
+def _power_laws(ax: Axes) -> None:
+    t = np.concatenate([[0.0], np.geomspace(0.1, 1e5, 400)])
+    for c, color in [(3, BLUE), (4, ORANGE), (6, GREEN)]:
+        path = _power(c, 0.5, 0.1).solve([1.0], t, rtol=1e-9, atol=1e-15)
+        exponent, limit = power_law(c, 0.5)
+        ax.plot(t[1:], path.objective[1:], color=color, label=f"J = |θ|$^{c}$")
+        ax.plot(t[200:], limit * t[200:] ** -exponent, "--", color=color, linewidth=1)
+    ax.plot(t[1:], 1 / t[1:], ":", color="0.4", label="1/t, what is proved")
+    ax.plot([], [], "--", color="0.3", linewidth=1, label="predicted")
+    ax.set(xscale="log", yscale="log", ylim=(1e-25, 300), xlabel="time t", ylabel="objective J")
+    ax.set_title("|θ|$^c$, c > 2: powers of t")
+    ax.legend(loc="lower left", fontsize=9)
+
+
+def _sharp_minima(ax: Axes) -> None:
+    t, beta = np.linspace(0, 30, 601), 2.0
+    for c, color in [(1.8, BLUE), (1.5, ORANGE), (1.2, GREEN)]:
+        path = _power(c, 0.5, beta).solve([1.0], t, method="Radau", rtol=1e-8, atol=1e-60)
+        ax.plot(t, path.energy(), color=color, label=f"J = |θ|$^{{{c}}}$")
+    ax.plot(t, 30 * np.exp(-2 * t / beta), "k--", linewidth=1, label="predicted slope, exp(−2t/β)")
+    ax.set(yscale="log", ylim=(1e-12, 100), xlabel="time t", ylabel="energy E")
+    ax.set_title("|θ|$^c$, 1 < c < 2: no faster as c → 1")
+    ax.legend(loc="lower left", fontsize=9)
 
 
 def _power(c: float, alpha: float, beta: float) -> DIN:
@@ -220,62 +226,73 @@ def draw_regimes(curvatures: tuple[float, ...] = (1.0, 100.0), lr: float = 0.05)
 
 def draw_d_criticality() -> Figure:
     """A point that is D-critical and not Clarke-critical, and INNA on it."""
-    relu_fit = (lambda x: (max(x, 0.0) - 1) ** 2 / 2, lambda x: (max(-x, 0.0) + 1) ** 2 / 2)
-    examples: dict[str, tuple[Callable[[float], float], ...]] = {
-        "|x| − |x|": (abs, lambda x: -abs(x)),
-        "relu(x) − relu(−x)": (lambda x: max(x, 0.0), lambda x: -max(-x, 0.0)),
-        "½(relu(x) − 1)² + ½(relu(−x) + 1)²": relu_fit,
-    }
     with mpl.rc_context(SETTINGS):
         fig = Figure(figsize=(13, 4.2), layout="constrained")
-        graph, sets, paths = fig.subplots(1, 3)
-        x = np.linspace(-1.5, 2.5, 401)
-        for i, (term, color, style) in enumerate(zip(relu_fit, (BLUE, ORANGE), ("--", "-."), strict=True)):
-            graph.plot(x, [term(float(a)) for a in x], style, color=color, label=f"J{'₁₂'[i]}")
-        graph.plot(x, [sum(term(float(a)) for term in relu_fit) for a in x], "k", label="J = J₁ + J₂")
-        graph.plot(0, 1, "o", color=RED, markersize=8, label="D-critical, not Clarke-critical")
-        graph.plot(1, 0.5, "s", color=GREEN, markersize=8, label="minimum")
-        graph.set(
-            xlabel="θ", ylabel="objective", title="One ReLU weight, data (1, 1) and (−1, −1)", ylim=(-0.2, 4)
-        )
-        graph.legend(loc="upper center", fontsize=9)
-        for row, (name, terms) in enumerate(examples.items()):
-            sides = [_sides(term) for term in terms]
-            clarke = sorted(sum(side) for side in zip(*sides, strict=True))
-            low, high = sum(min(s) for s in sides), sum(max(s) for s in sides)
-            sets.plot([low, high], [row, row], color=SKY, linewidth=9, solid_capstyle="butt")
-            sets.plot(clarke, [row, row], "D", color=RED, markersize=7)
-            sets.text(0, row + 0.2, name, ha="center", fontsize=9, backgroundcolor="w")
-        sets.axvline(0, color="k", linewidth=1)
-        sets.plot([], [], color=SKY, linewidth=9, label="D at 0: the sum of the terms' sets")
-        sets.plot([], [], "D", color=RED, linestyle="", label="Clarke's subdifferential of the sum at 0")
-        sets.set(
-            xlabel="(sub)gradients at 0",
-            title="D at 0 contains 0; Clarke's set need not",
-            yticks=[],
-            ylim=(-0.5, 3.6),
-        )
-        sets.legend(loc="upper center", fontsize=9)
-        system = DIN(_relu_fit_gradient, 0.5, 0.1)
-        starts = np.array([[0.0], [1e-6], [-1e-6]])
-        path: Trajectory = system.euler(starts, 0.01, 3000, every=10)
-        for i, (start, color, style) in enumerate(
-            zip(starts, (RED, BLUE, ORANGE), ("-", "-", "--"), strict=True)
-        ):
-            paths.plot(path.t, path.theta[:, i, 0], style, color=color, label=f"θ₀ = {start[0]:g}")
-        paths.set(xlabel="time t", ylabel="θ", title="INNA stays on it, and leaves it when perturbed")
-        paths.legend(loc="center right", fontsize=9)
+        left, middle, right = fig.subplots(1, 3)
+        _spurious_point(left)
+        _subdifferentials(middle)
+        _staying_and_leaving(right)
     return fig
 
 
-def _sides(term: Callable[[float], float], h: float = 1e-7) -> tuple[float, float]:
-    """The derivatives of a piecewise smooth function on the left and on the right of 0."""
-    return (term(0.0) - term(-h)) / h, (term(h) - term(0.0)) / h
+Terms = tuple[Callable[[Any], Any], ...]
 
 
-def _relu_fit_gradient(x: Array) -> Array:
-    """What automatic differentiation computes, relu'(0) = 0."""
-    return (np.maximum(x, 0) - 1) * (x > 0) - (np.maximum(-x, 0) + 1) * (x < 0)
+def _relu(x: Any) -> Any:
+    return np.maximum(x, 0.0)
+
+
+FIT: Terms = (lambda x: (_relu(x) - 1) ** 2 / 2, lambda x: (_relu(-x) + 1) ** 2 / 2)
+"""A ReLU weight theta fitted to (1, 1) and (-1, -1): half the squares of relu(theta x) - y."""
+
+
+def _fit_gradient(x: Array) -> Array:
+    """What automatic differentiation computes of FIT: relu'(0) = 0."""
+    return np.asarray((_relu(x) - 1) * (x > 0) - (_relu(-x) + 1) * (x < 0))
+
+
+def _spurious_point(ax: Axes) -> None:
+    x = np.linspace(-1.5, 2.5, 401)
+    first, second = (term(x) for term in FIT)
+    ax.plot(x, first, "--", color=BLUE, label="J₁")
+    ax.plot(x, second, "-.", color=ORANGE, label="J₂")
+    ax.plot(x, first + second, "k", label="J = J₁ + J₂")
+    for at, style, label in ((0, "o", "D-critical, not Clarke-critical"), (1, "s", "minimum")):
+        height = sum(term(at) for term in FIT)
+        ax.plot(at, height, style, color=GREEN if at else RED, markersize=8, label=label)
+    ax.set(xlabel="θ", ylabel="objective", ylim=(-0.2, 4))
+    ax.set_title("One ReLU weight, data (1, 1) and (−1, −1)")
+    ax.legend(loc="upper center", fontsize=9)
+
+
+def _subdifferentials(ax: Axes) -> None:
+    examples: dict[str, Terms] = {
+        "|x| − |x|": (np.abs, lambda x: -np.abs(x)),
+        "relu(x) − relu(−x)": (_relu, lambda x: -_relu(-x)),
+        "½(relu(x) − 1)² + ½(relu(−x) + 1)²": FIT,
+    }
+    h = 1e-7
+    for row, (name, terms) in enumerate(examples.items()):
+        sides = np.array([[term(0.0) - term(-h), term(h) - term(0.0)] for term in terms]) / h
+        d = sides.min(axis=1).sum(), sides.max(axis=1).sum()
+        ax.plot(d, [row, row], color=SKY, linewidth=9, solid_capstyle="butt")
+        ax.plot(sides.sum(axis=0), [row, row], "D", color=RED, markersize=7)
+        ax.text(0, row + 0.2, name, ha="center", fontsize=9, backgroundcolor="w")
+    ax.axvline(0, color="k", linewidth=1)
+    ax.plot([], [], color=SKY, linewidth=9, label="D at 0: the sum of the terms' sets")
+    ax.plot([], [], "D", color=RED, label="Clarke's subdifferential of the sum at 0")
+    ax.set(xlabel="(sub)gradients at 0", yticks=[], ylim=(-0.5, 3.6))
+    ax.set_title("D at 0 contains 0; Clarke's set need not")
+    ax.legend(loc="upper center", fontsize=9)
+
+
+def _staying_and_leaving(ax: Axes) -> None:
+    starts = np.array([[0.0], [1e-6], [-1e-6]])
+    path = DIN(_fit_gradient, 0.5, 0.1).euler(starts, 0.01, 3000, every=10)
+    for i, (color, style) in enumerate(((RED, "-"), (BLUE, "-"), (ORANGE, "--"))):
+        ax.plot(path.t, path.theta[:, i, 0], style, color=color, label=f"θ₀ = {starts[i, 0]:g}")
+    ax.set(xlabel="time t", ylabel="θ", title="INNA stays on it, and leaves it when perturbed")
+    ax.legend(loc="center right", fontsize=9)
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {
