@@ -65,8 +65,8 @@ def test_the_power_laws_end_on_their_predictions(drawn: dict[str, Any]) -> None:
         dashed = powers.get_lines()[powers.get_lines().index(curve) + 1]
         assert curve.get_ydata()[-1] == pytest.approx(dashed.get_ydata()[-1], rel=0.01)
     slope = np.diff(np.log(line(sharp, "predicted").get_ydata()))[-1]
-    for c in (1.2, 1.5):
-        assert np.diff(np.log(line(sharp, f"J = |θ|$^{{{c}}}$").get_ydata()))[-1] == pytest.approx(
+    for power in (1.2, 1.5):
+        assert np.diff(np.log(line(sharp, f"J = |θ|$^{{{power}}}$").get_ydata()))[-1] == pytest.approx(
             slope, rel=1e-3
         )
 
