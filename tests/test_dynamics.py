@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -492,3 +494,9 @@ def test_as_alpha_grows_on_alpha_j_the_system_tends_to_its_limit_flow(problem: S
         assert distance(20, beta(20), limit) / distance(80, beta(80), limit) == pytest.approx(4, rel=0.15)
     assert distance(20, 0.5, to_newton) / distance(80, 0.5, to_newton) == pytest.approx(4, rel=0.15)
     assert distance(80, 0.5, to_gradient) > 0.1  # with beta fixed the gradient flow is not the limit
+
+
+def test_the_dynamics_need_no_framework() -> None:
+    code = "import sys, inna.dynamics; print({'torch', 'jax', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "set()\n"

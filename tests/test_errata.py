@@ -157,6 +157,13 @@ def test_what_the_documents_name_exists(name: str) -> None:
     assert len(named) + len(functions) >= 10
 
 
+def test_the_code_in_the_theory_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "theory.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+
+
 def test_every_erratum_names_its_test() -> None:
     rows = [
         line
