@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from inna import dynamics, schedules
 from inna.torch import INNA, INNAprop, energy, oracle
+from test_torch_distributed import network, on_processes, sharded, train
 
 
 def valley(theta: Tensor) -> Tensor:
@@ -114,3 +115,18 @@ def test_the_energy_of_the_authors_checkpoint_is_known_before_the_next_step():
     loaded = INNA([theta], lr=0.1)
     loaded.load_state_dict(theirs)
     assert energy(loaded, 1.0) == pytest.approx(energy(ours, 1.0), rel=1e-5)
+
+
+def sharded_energy(expected: float) -> None:
+    model = sharded()
+    optimizer = INNA(model.parameters(), weight_decay=0.1)
+    train(model, optimizer, 0, 3)
+    assert energy(optimizer, 1.0) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
+def test_every_process_of_a_sharded_run_knows_the_whole_energy():
+    model = network()
+    optimizer = INNA(model.parameters(), weight_decay=0.1)
+    train(model, optimizer, 0, 3)
+    on_processes(sharded_energy, energy(optimizer, 1.0))

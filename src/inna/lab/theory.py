@@ -170,8 +170,8 @@ def _sharp_minima(ax: Axes) -> None:
     for c, color in [(1.8, BLUE), (1.5, ORANGE), (1.2, GREEN)]:
         path = _power(c, 0.5, beta).solve([1.0], t, method="Radau", rtol=1e-8, atol=1e-60)
         ax.plot(t, path.energy(), color=color, label=f"J = |θ|$^{{{c}}}$")
-    ax.plot(t, 30 * np.exp(-2 * t / beta), "k--", linewidth=1, label="predicted slope, exp(−2t/β)")
-    ax.set(yscale="log", ylim=(1e-12, 100), xlabel="time t", ylabel="energy E")
+    ax.plot(t, 30 * np.exp(-2 * t / beta), "k--", linewidth=1, label="predicted: exp(−2t/β)")
+    ax.set(yscale="log", ylim=(1e-18, 100), xlabel="time t", ylabel="energy E")
     ax.set_title("|θ|$^c$, 1 < c < 2: no faster as c → 1")
     ax.legend(loc="lower left", fontsize=9)
 
