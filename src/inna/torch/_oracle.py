@@ -27,13 +27,13 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
     At a kink its gradient is what automatic differentiation returns, which need not be a Clarke subgradient.
 
     Args:
-        function: theta of shape (..., d) -> J of shape (...): leading axes are a batch. Wrap a function of
-            one vector in `torch.vmap` if it is to take batches.
+        function: theta of shape (d,) -> J, a scalar. The oracle takes batches, theta of shape (..., d), by
+            `torch.vmap`.
         device: where to compute.
 
     Example:
         >>> from inna.dynamics import DIN
-        >>> J = oracle(lambda theta: theta.abs().sum(-1))
+        >>> J = oracle(lambda theta: theta.abs().sum())
         >>> J.gradient(np.array([[-2.0, 1.0], [0.0, 3.0]]))
         array([[-1.,  1.],
                [ 0.,  1.]])
@@ -45,15 +45,20 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
     def tensor(x: Array) -> Tensor:
         return torch.tensor(x, dtype=torch.float64, device=device)
 
+    def values(x: Tensor) -> Tensor:
+        if x.ndim == 1:
+            return function(x)
+        return torch.vmap(function)(x.flatten(0, -2)).reshape(x.shape[:-1])
+
     def slope(x: Tensor, create_graph: bool = False) -> Tensor:
         with torch.enable_grad():
-            total = function(x).sum()
+            total = values(x).sum()
             (grad,) = torch.autograd.grad(total, x, create_graph=create_graph)
         return grad
 
     def objective(x: Array) -> Array:
         with torch.no_grad():
-            return np.asarray(function(tensor(x)).numpy(force=True))
+            return np.asarray(values(tensor(x)).numpy(force=True))
 
     def gradient(x: Array) -> Array:
         return np.asarray(slope(tensor(x).requires_grad_()).numpy(force=True))
