@@ -442,6 +442,8 @@ def test_theorem_4_2_asks_for_descent() -> None:
     x = np.array([[1.0], [2.0]])
     with pytest.raises(ValueError, match="must decrease along the trajectory, got c1 = -1"):
         descent((x * x)[:, 0], 2 * x, 2 * x)
+    with pytest.raises(ValueError, match=r"lie in \(0, 1\), got 1: does the trajectory come close"):
+        descent((x * x)[:, 0], 2 * x, -2 * x, exponent=1.0)
     with pytest.raises(ValueError, match=r"above the limit 1\.0, got one at 1\.0"):
         descent((x * x)[:, 0], 2 * x, -2 * x, limit=1.0)
 

@@ -68,7 +68,8 @@ def descent(
             half of the points, which should come close to the limit.
 
     Raises:
-        ValueError: a value is not above the limit, or the function does not descend: c_1 <= 0.
+        ValueError: a value is not above the limit, the function does not descend (c_1 <= 0), or the exponent
+            is not in (0, 1).
 
     Example:
         The gradient flow of x^2 from 1; its Lyapunov function is x^2 itself.
@@ -91,5 +92,9 @@ def descent(
     if exponent is None:
         tail = slice(gaps.size // 2, None)
         exponent = float(np.polyfit(np.log(gaps[tail]), np.log(slopes[tail]), 1)[0])
+    if not 0 < exponent < 1:
+        raise ValueError(
+            f"the exponent must lie in (0, 1), got {exponent:g}: does the trajectory come close to the limit?"
+        )
     rho = float((gaps**exponent / ((1 - exponent) * slopes)).max())
     return Descent(c1, float((slopes / speeds).min()), exponent, rho, float(gaps[0]))

@@ -64,13 +64,24 @@ class DIN:
         return u
 
     def phase(self, theta: Array, velocity: Array) -> Array:
-        r"""From (4) to (5): :math:`\psi = -\beta\dot\theta - \beta^2 v + (1 - \alpha\beta)\theta`."""
+        r"""From (4) to (5): :math:`\psi = -\beta\dot\theta - \beta^2 v + (1 - \alpha\beta)\theta`.
+
+        Args:
+            theta: position, shape (..., d).
+            velocity: theta' there.
+
+        Example:
+            >>> din, theta = DIN(gradient=lambda x: 3 * x, alpha=0.5, beta=0.1), np.array([2.0])
+            >>> psi = din.phase(theta, np.array([-1.0]))
+            >>> psi.round(12), din.velocity(theta, psi).round(12)
+            (array([1.94]), array([-1.]))
+        """
         alpha, beta = _column(self.alpha), _column(self.beta)
         psi: Array = psi_from_momentum(theta, -velocity - beta * self.gradient(theta), alpha=alpha, beta=beta)
         return psi
 
     def velocity(self, theta: Array, psi: Array) -> Array:
-        """From (5) to (4): theta' at (theta, psi), beta > 0."""
+        """From (5) to (4): theta' at (theta, psi), beta > 0; the inverse of `phase`."""
         return self.field(theta, self.start(theta, psi=psi))[0]
 
     def rest_phase(self, theta: Array) -> Array:
