@@ -45,6 +45,7 @@ class Target(StrEnum):
     figure3 = "figure3"
     figure4 = "figure4"
     all = "all"
+    theory = "theory"
 
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
@@ -56,7 +57,9 @@ DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cu
 
 @app.command()
 def reproduce(
-    target: Annotated[Target, typer.Argument(help="Which figure of the paper.")],
+    target: Annotated[
+        Target, typer.Argument(help="Which figure of the paper, all four, or pictures of its theory.")
+    ],
     preset: Annotated[str, typer.Option(help="quick (minutes, embedded digits) or paper.")] = "quick",
     out_dir: OutOption = Path("results"),
     data_dir: DataDirOption = None,
@@ -72,6 +75,9 @@ def reproduce(
 
     It can be stopped or killed at any moment; the same command goes on from there.
     """
+    if target is Target.theory:
+        _draw_theory(out_dir)
+        return
     from .lab import figures, plan, protocol, report, workers
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device))
@@ -176,6 +182,15 @@ def train(
             f"test loss {last['test_loss']:.4f}, test accuracy {last['test_accuracy']:.4f}"
         )
     print(path)
+
+
+@app.command()
+def explorer(out_dir: OutOption = Path("results")) -> None:
+    """Write a page with which Figure 1 can be played: sliders for alpha, beta, the step and the start."""
+    from .lab import explorer
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    print(explorer.write(out_dir))
 
 
 @app.command()
@@ -312,6 +327,15 @@ def _at_work(count: ProgressColumn | None = None, caption: str = "epochs, left")
     except KeyboardInterrupt:
         message = "stopped; nothing is lost, the same command goes on from here"
         raise typer.Exit(_fail(message, 130)) from None
+
+
+def _draw_theory(out_dir: Path) -> None:
+    from .lab import figures, theory
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name, draw in theory.PICTURES.items():
+        for path in figures.save(draw(), out_dir, name):
+            print(path)
 
 
 def _table(result: Any, epochs: int) -> Table:
