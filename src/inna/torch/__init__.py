@@ -17,7 +17,9 @@ except ModuleNotFoundError as error:
 
 from ._ball import project_on_ball
 from ._curvature import curvature
+from ._energy import energy
 from ._inna import INNA
 from ._innaprop import INNAprop
+from ._oracle import Oracle, oracle
 
-__all__ = ["INNA", "INNAprop", "curvature", "project_on_ball"]
+__all__ = ["INNA", "INNAprop", "Oracle", "curvature", "energy", "oracle", "project_on_ball"]
