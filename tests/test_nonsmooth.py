@@ -1,7 +1,11 @@
 """D and Clarke's set, computed: Sections 2.3 and 3.3 of the paper, and points where the two differ."""
 
 import itertools
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -439,3 +443,16 @@ def test_no_d_critical_value_is_missed(seed: int) -> None:
 def test_what_is_not_piecewise_quadratic_is_refused(f: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         d_critical_values(FiniteSum([f]), 2)
+
+
+def test_the_example_says_what_the_theory_says(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "examples" / "theory_nonsmooth.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "for D: critical: 0 is 0 away | for Clarke: not critical: 0 is 1 away" in done.stdout
+    assert "all D-critical values: [0.5, 1.0]" in done.stdout
+    ends = re.findall(r"to (-?\d\.\d+)\n", done.stdout)
+    assert float(ends[0]) == 0
+    assert [float(end) > 0.9 for end in ends] == [False, True, True]
+    admissible, constant = map(float, re.findall(r"<= ([\d.]+)", done.stdout))
+    assert admissible < 0.02 < 1 < constant

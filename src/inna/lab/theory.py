@@ -268,15 +268,14 @@ def _spurious_point(ax: Axes) -> None:
 
 def _subdifferentials(ax: Axes) -> None:
     examples: dict[str, Terms] = {
-        "|x| − |x|": (abs, lambda x: -abs(x)),
+        "|x| − |x|": (np.abs, lambda x: -np.abs(x)),
         "relu(x) − relu(−x)": (_relu, lambda x: -_relu(-x)),
         "½(relu(x) − 1)² + ½(relu(−x) + 1)²": FIT,
     }
     for row, (name, terms) in enumerate(examples.items()):
-        J = FiniteSum([_of_vector(term) for term in terms])
-        d, clarke = (np.ravel(subgradients.bounds()) for subgradients in (J.D([0.0]), J.clarke([0.0])))
-        ax.plot(d, [row, row], color=SKY, linewidth=9, solid_capstyle="butt")
-        ax.plot(clarke, [row, row], "D", color=RED, markersize=7)
+        J = FiniteSum(terms)
+        ax.plot(J.D(0.0).bounds(), [row, row], color=SKY, linewidth=9, solid_capstyle="butt")
+        ax.plot(J.clarke(0.0).bounds(), [row, row], "D", color=RED, markersize=7)
         ax.text(0, row + 0.2, name, ha="center", fontsize=9, backgroundcolor="w")
     ax.axvline(0, color="k", linewidth=1)
     ax.plot([], [], color=SKY, linewidth=9, label="D at 0: the sum of the terms' sets")
@@ -284,10 +283,6 @@ def _subdifferentials(ax: Axes) -> None:
     ax.set(xlabel="(sub)gradients at 0", yticks=[], ylim=(-0.5, 3.6))
     ax.set_title("D at 0 contains 0; Clarke's set need not")
     ax.legend(loc="upper center", fontsize=9)
-
-
-def _of_vector(term: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda x: term(x[0])
 
 
 def _staying_and_leaving(ax: Axes) -> None:
