@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from inna.lab import plan
+from inna.lab import optimizers, plan
 from inna.lab.plan import Plan, PlanError, validated
 
 SOUND: dict[str, Any] = {
@@ -116,8 +116,8 @@ def test_optimizers_are_found_by_path_and_by_name_in_any_case() -> None:
 
     import inna.torch
 
-    assert plan.resolve_optimizer("INNA") is plan.resolve_optimizer("inna") is inna.torch.INNA
-    assert plan.resolve_optimizer("adamw") is plan.resolve_optimizer("torch.optim.AdamW") is torch.optim.AdamW
+    assert optimizers.resolve("INNA") is optimizers.resolve("inna") is inna.torch.INNA
+    assert optimizers.resolve("adamw") is optimizers.resolve("torch.optim.AdamW") is torch.optim.AdamW
     for wrong in ("Lion", "torch.optim.lr_scheduler", "torch.nn.Linear", "inna.torch.inna"):
-        with pytest.raises(PlanError, match=f"unknown optimizer '{wrong}'"):
-            plan.resolve_optimizer(wrong)
+        with pytest.raises(ValueError, match=f"unknown optimizer '{wrong}'"):
+            optimizers.resolve(wrong)

@@ -88,6 +88,7 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_changes_nothing(
     folder = tmp_path / "b"
     trainer = training.Trainer(run, DIGITS)
     folder.mkdir()
+    (folder / "run.json").write_bytes((tmp_path / "a" / "run.json").read_bytes())
     records.append(folder / "records.jsonl", trainer.record())
     steps = 0
 
@@ -173,7 +174,8 @@ def test_the_loss_is_that_of_the_whole_training_set_in_evaluation_mode() -> None
     run = a_run(problem=Problem(dataset="mnist5k", network="nin", train=6, test=2))
     trainer = training.Trainer(run, data.load("mnist5k", train=6, test=2))
     trainer.net.eval()
-    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.x_train), trainer.y_train)
+    rows, labels = trainer.train_set
+    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.images(rows)), labels)
     trainer.net.train()
     assert trainer.record()["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
 

@@ -30,11 +30,8 @@ def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list["R
     results = []
     for problem in plan.problems:
         curves = _curves(plan, workers, problem, candidates + peers)
-        best = min(curves[: len(candidates)], key=_final_loss)
-        decays = [
-            best.setting.model_copy(update={"label": decay_label(q), "q": q, "role": "peer"})
-            for q in plan.decays
-        ]
+        best = min(curves[: len(candidates)], key=_final_loss, default=None)
+        decays = [] if best is None else [_decayed(best.setting, q) for q in plan.decays]
         variants = _curves(plan, workers, problem, decays) if 4 in figures else []
         results.append(Result(problem, curves, variants, best))
     return results
@@ -101,7 +98,8 @@ class Result:
     problem: Problem
     curves: list[Curve]
     decays: list[Curve]
-    best: Curve
+    best: Curve | None
+    """The candidate with the smallest final mean training loss; None in a plan without candidates."""
 
     @property
     def candidates(self) -> list[Curve]:
@@ -110,13 +108,18 @@ class Result:
 
     @property
     def compared(self) -> list[Curve]:
-        """Figure 3: the peers and the best candidate."""
-        return [*(curve for curve in self.curves if curve.setting.role == "peer"), self.best]
+        """Figure 3: the peers and the best candidate, if there is one."""
+        return [c for c in self.curves if c.setting.role == "peer"] + ([self.best] if self.best else [])
 
 
 def decay_label(q: float) -> str:
     """How Figure 4 names a decay: k^-1/4 for q = 0.25."""
     return f"k^-1/{1 / q:g}" if q else "constant"
+
+
+def _decayed(best: Setting, q: float) -> Setting:
+    change = {"label": decay_label(q), "q": q, "schedule": None, "role": "peer"}
+    return best.model_copy(update=change)
 
 
 def _final_loss(curve: Curve) -> float:
@@ -140,7 +143,7 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
 
 def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
     """Train at each step of each setting's grid, and extend the grids whose best point lies on the edge."""
-    steps = [sorted(plan.grid) for _ in settings]
+    steps = [sorted(setting.grid or plan.grid) for setting in settings]
     for extension in range(plan.max_extensions + 1):
         runs = {
             (i, lr): [plan.selection_run(problem, setting, lr, seed) for seed in plan.seeds]
