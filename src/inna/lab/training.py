@@ -68,6 +68,7 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
         record = trainer.record()
         records.append(log, record)
         diverged = record["diverged"]
+        trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
         if on_epoch is not None:
             on_epoch(trainer.epoch)
     checkpoint.unlink(missing_ok=True)
@@ -180,7 +181,7 @@ class Trainer:
         lr = self.run.lr * self.schedule(k)
         if not 0 <= lr < math.inf:
             raise ValueError(
-                f"schedule {self.run.schedule!r} must give a factor >= 0, got {lr / self.run.lr} at k = {k}"
+                f"schedule {self.run.schedule!r} must give factors >= 0, got {lr / self.run.lr} at k = {k}"
             )
         return float(lr)
 
