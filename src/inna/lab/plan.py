@@ -134,7 +134,7 @@ class Run(_Data):
     @property
     def folder(self) -> Path:
         """Where its records lie, relative to the folder of all runs; no two runs of a plan share one."""
-        decay = f"q{self.q:g}" if self.schedule is None else json.dumps(self.schedule)
+        decay = f"q{self.q:g}" if self.schedule is None else _file_name(json.dumps(self.schedule))
         options = [f"{key}{value}" for key, value in self.options.items()]
         setting = "-".join([self.optimizer.rpartition(".")[2], *options, decay])
         content = self.model_dump(mode="json")
