@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from . import networks, optimizers
+from . import data, networks, optimizers
 from .data import DATASETS
 from .imports import search
 
@@ -60,9 +60,7 @@ class Problem(_Data):
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str) -> str:
-        if name not in DATASETS and Path(name).exists():
-            return str(Path(name).resolve())  # workers may have another working directory
-        return _known("data set", name, DATASETS)
+        return name if data.check_name(name) in DATASETS else str(Path(name).resolve())
 
     @field_validator("network")
     @classmethod
