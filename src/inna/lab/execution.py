@@ -42,10 +42,6 @@ def execute_here(
             train(run, folder, loaded, on_epoch)
     except Timeout:
         return False
-    except OSError as error:
-        if error.filename is None and error.errno is not None:  # a full disk does not say which
-            raise OSError(error.errno, error.strerror, str(folder)) from None
-        raise
     return True
 
 
@@ -75,10 +71,10 @@ def carry_out(order: Order) -> Outcome:
     os.environ["OMP_NUM_THREADS"] = str(order.run["threads"])  # read when torch is first imported
     try:
         _check(order, worker)
-        from .plan import Run
+        from .plan import Run, validated
 
         done = execute_here(
-            Run.model_validate(order.run),
+            validated(Run, order.run),
             Path(order.root),
             Path(order.data_dir) if order.data_dir else None,
             wait_for_lock=order.wait_for_lock,

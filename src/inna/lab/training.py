@@ -68,6 +68,7 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
         record = trainer.record()
         records.append(log, record)
         diverged = record["diverged"]
+        trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
         if on_epoch is not None:
             on_epoch(trainer.epoch)
     checkpoint.unlink(missing_ok=True)
