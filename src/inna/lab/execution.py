@@ -1,7 +1,7 @@
 """One run, executed by whoever is told to: this process, or a worker somewhere.
 
 A run's folder has a lock of the operating system, which dies with its process: nobody does a run that another
-is at, and nobody waits for the dead. This module imports no torch: a worker sets its threads before it does.
+is at, and nobody waits for the dead.
 """
 
 import os
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from .. import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
     from .plan import Run
 
 __all__ = ["Order", "Outcome", "carry_out", "execute_here"]

@@ -2,16 +2,19 @@
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.scheduler import KilledWorker
 
-from ..plan import Run
 from ._placing import gpu_share, processors
+
+if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
+    from ..plan import Run
 
 __all__ = ["Dask"]
 
@@ -44,6 +47,7 @@ class Dask:
                     memory_limit=0,
                     dashboard_address=None,
                     silence_logs=logging.CRITICAL,
+                    preload=__name__,
                 )
         try:
             self._client = Client(self._cluster or address, timeout=TIMEOUT, set_as_default=False)
@@ -55,11 +59,11 @@ class Dask:
             self.close()
             raise ConnectionError(f"the Dask cluster at {address} has no workers") from None
 
-    def places(self, run: Run) -> int:
+    def places(self, run: "Run") -> int:
         """As many as asked for, or as there are workers."""
         return self._jobs or max(1, len(self._client.nthreads()))
 
-    def submit(self, run: Run, work: Callable[..., T], *arguments: Any) -> Future[T]:
+    def submit(self, run: "Run", work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Do some work in a worker, on a GPU that it has declared if the run needs one."""
         workers = self._client.scheduler_info()["workers"].values()
         gpus = sum(worker["resources"].get("GPU", 0) for worker in workers)
@@ -73,6 +77,11 @@ class Dask:
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def dask_setup(worker: object) -> None:
+    """Let the workers that we start leave Ctrl-C to us; Dask calls this in each of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _in_worker(work: Callable[..., T], *arguments: Any) -> T:
