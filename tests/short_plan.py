@@ -13,12 +13,12 @@ from inna.lab import plan, records
 TOML = """
 name = "short"
 description = "a plan for tests, whose long runs are long enough to be killed"
-epochs = 10
+epochs = 4
 selection_epochs = 1
 grid = [0.1]
 max_extensions = 0
 seeds = [0, 1]
-batch_size = 2
+batch_size = 1
 decays = [0.25]
 
 [[problems]]

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from short_plan import PLAN, RUNS, alive, command, finish, lasting, until
 
 from inna import __version__
 from inna.lab import engines, protocol, records
@@ -21,6 +21,7 @@ from inna.lab.engines import _placing
 from inna.lab.execution import Order, carry_out
 from inna.lab.plan import Run
 from inna.lab.workers import Workers
+from short_plan import PLAN, RUNS, alive, command, lasting, until
 
 pytestmark = [
     pytest.mark.xdist_group("engines"),  # the clusters are started once
@@ -63,7 +64,11 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
         with (
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
             LocalCluster(
-                n_workers=2, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None
+                n_workers=2,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
             ) as cluster,
         ):
             yield {"ray": ray.get_runtime_context().gcs_address, "dask": cluster.scheduler_address}
@@ -74,6 +79,16 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
 def where(request: pytest.FixtureRequest, addresses: dict[str, str]) -> dict[str, Any]:
     """An engine for two runs at once, as `Workers` takes it."""
     return {"engine": request.param, "address": addresses.get(request.param), "jobs": 2}
+
+
+@pytest.fixture(scope="module", params=["local", "ray", "dask"])
+def pool(
+    request: pytest.FixtureRequest, addresses: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workers]:
+    """The workers of an engine, for tests that kill none and differ in their seeds."""
+    root = tmp_path_factory.mktemp(request.param)
+    with Workers(root, engine=request.param, address=addresses.get(request.param), jobs=2) as workers:
+        yield workers
 
 
 on_each_engine = pytest.mark.parametrize("where", ["local", "ray", "dask"], indirect=True)
@@ -96,6 +111,11 @@ def made_by(run: Run, root: Path) -> list[int]:
     return [record["process"] for record in records.read(root / run.folder / "records.jsonl")]
 
 
+def inside_an_epoch(run: Run, root: Path) -> bool:
+    """Whether a run has recorded an epoch and can go on from a checkpoint."""
+    return len(made_by(run, root)) > 1 and (root / run.folder / "checkpoint.pt").exists()
+
+
 @on_each_engine
 def test_a_killed_worker_s_run_goes_on_elsewhere_and_the_records_are_the_same(
     where: dict[str, Any], undisturbed: Records, tmp_path: Path
@@ -103,7 +123,7 @@ def test_a_killed_worker_s_run_goes_on_elsewhere_and_the_records_are_the_same(
     victim: list[int] = []
 
     def kill_one_inside_an_epoch() -> None:
-        until(lambda: len(made_by(RUNS[0], tmp_path)) > 2)
+        until(lambda: inside_an_epoch(RUNS[0], tmp_path))
         victim.append(made_by(RUNS[0], tmp_path)[-1])
         os.kill(victim[0], signal.SIGKILL)
 
@@ -127,7 +147,7 @@ def test_after_a_killed_command_the_next_one_goes_on(
     """Ray ends the workers of a dead driver; Dask's go on, and a second command waits for their results."""
     root = tmp_path / "runs"
     driver = command("figure2", tmp_path, "--engine", where["engine"], "--address", where["address"])
-    until(lambda: len(made_by(RUNS[0], root)) > 2)
+    until(lambda: inside_an_epoch(RUNS[0], root))
     orphan = made_by(RUNS[0], root)[-1]
     driver.kill()
     driver.communicate()
@@ -143,17 +163,45 @@ def test_after_a_killed_command_the_next_one_goes_on(
         assert not alive(orphan)
 
 
-@on_each_cluster
-def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["ray", "dask"])
+def test_without_an_address_a_cluster_is_started_here_and_ended(engine: str, tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    driver = command("figure2", tmp_path, "--engine", where["engine"], "--address", where["address"])
-    until(lambda: len(made_by(RUNS[0], root)) > 2)
+    driver = command("figure2", tmp_path, "--engine", engine)
+    until(lambda: all(inside_an_epoch(run, root) for run in RUNS[:2]))
+    at_work = [made_by(run, root)[-1] for run in RUNS[:2]]
+    assert len(set(at_work)) == 2
+    interrupt(driver)
+    until(lambda: not any(map(alive, at_work)))
+    assert not list(root.glob(".at-work*"))
+
+
+@pytest.mark.parametrize("where", ["dask"], indirect=True)  # Ray ends the workers of whoever leaves
+def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, Any], tmp_path: Path) -> None:
+    root, long = tmp_path / "runs", RUNS[0].model_copy(update={"epochs": 1000})
+    (tmp_path / "driver.py").write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from inna.lab.plan import Run\nfrom inna.lab.workers import Workers\n"
+        "with Workers(Path(sys.argv[1]), engine='dask', address=sys.argv[2], jobs=2) as workers:\n"
+        "    workers.execute([Run.model_validate_json(sys.argv[3])], '')\n"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(root), where["address"], long.model_dump_json()],
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: inside_an_epoch(long, root))
+    driver.send_signal(signal.SIGINT)
+    driver.wait(timeout=60)
+    until(lambda: unlocked(root / long.folder / "lock"))
+    assert alive(made_by(long, root)[-1])
+    assert len(made_by(long, root)) < long.epochs
+
+
+def interrupt(driver: "subprocess.Popen[bytes]") -> None:
+    """Ctrl-C, as a terminal does it: to the whole group."""
     os.killpg(driver.pid, signal.SIGINT)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130
     assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
-    until(lambda: unlocked(root / RUNS[0].folder / "lock"))
-    assert len(made_by(RUNS[0], root)) <= PLAN.epochs
 
 
 def unlocked(path: Path) -> bool:
@@ -193,56 +241,45 @@ def damaged_checkpoint(folder: Path) -> Callable[[], None]:
     return (folder / "checkpoint.pt").unlink
 
 
-@on_each_engine
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("seed", "spoil", "message"),
     [
-        (full_disk, r"No space left on device"),
-        (read_only_folder, r"(Permission denied|Operation not permitted): .*epochs1-"),
-        (damaged_checkpoint, r"checkpoint\.pt is damaged .*: delete it to run this run again"),
+        (10, full_disk, r"No space left on device"),
+        (20, read_only_folder, r"(Permission denied|Operation not permitted): .*epochs1-"),
+        (30, damaged_checkpoint, r"checkpoint\.pt is damaged .*: delete it to run this run again"),
     ],
 )
 def test_a_failing_disk_is_one_line_and_loses_nothing(
-    where: dict[str, Any], tmp_path: Path, spoil: Callable[[Path], Callable[[], None]], message: str
+    pool: Workers, seed: int, spoil: Callable[[Path], Callable[[], None]], message: str
 ) -> None:
-    good, bad = (PLAN.selection_run(PLAN.problems[0], PLAN.settings[0], 0.1, seed) for seed in PLAN.seeds)
-    folder = tmp_path / bad.folder
+    good, bad = (PLAN.selection_run(PLAN.problems[0], PLAN.settings[0], 0.1, s) for s in (seed, seed + 1))
+    folder, log = pool.root / bad.folder, pool.root / good.folder / "records.jsonl"
     folder.mkdir(parents=True)
-    with Workers(tmp_path, **where) as workers:
-        workers.execute([good], "good")
-        kept = (tmp_path / good.folder / "records.jsonl").read_bytes()
-        cure = spoil(folder)
-        try:
-            with pytest.raises(RuntimeError, match=message) as failure:
-                workers.execute([good, bad], "bad")
-        finally:
-            cure()
-        assert "\n" not in str(failure.value)
-        assert not (folder / "records.jsonl").exists()
-        assert (tmp_path / good.folder / "records.jsonl").read_bytes() == kept
-        workers.execute([good, bad], "cured")
-        assert workers.records(bad)[-1]["epoch"] == bad.epochs
+    pool.execute([good], "good")
+    kept = log.read_bytes()
+    cure = spoil(folder)
+    try:
+        with pytest.raises(RuntimeError, match=message) as failure:
+            pool.execute([good, bad], "bad")
+    finally:
+        cure()
+    assert "\n" not in str(failure.value)
+    assert not (folder / "records.jsonl").exists()
+    pool.execute([good, bad], "cured")
+    assert log.read_bytes() == kept
+    assert pool.records(bad)[-1]["epoch"] == bad.epochs
 
 
-@on_each_engine
-def test_a_mistake_in_an_own_optimizer_is_one_line_that_names_the_place(
-    where: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_mistake_in_an_own_optimizer_is_one_line_that_names_the_place(pool: Workers) -> None:
     faulty = RUNS[0].model_copy(update={"optimizer": "own_optimizers.Faulty"})
-    with (
-        Workers(tmp_path, **where) as workers,
-        pytest.raises(RuntimeError, match=r"^KeyError: 'no such key' \(.*own_optimizers\.py, line 4\)$"),
-    ):
-        workers.execute([faulty], "faulty")
+    with pytest.raises(RuntimeError, match=r"^KeyError: 'no such key' \(.*own_optimizers\.py, line 4\)$"):
+        pool.execute([faulty], "faulty")
 
 
-@on_each_engine
-def test_threads_are_the_run_s_and_not_the_worker_s(
-    where: dict[str, Any], modules: Path, tmp_path: Path
-) -> None:
-    changes = {"optimizer": "own_optimizers.Telling", "threads": 2, "epochs": 1}
-    with Workers(tmp_path, **where) as workers:
-        workers.execute([RUNS[0].model_copy(update=changes)], "telling")
+def test_threads_are_the_run_s_and_not_the_worker_s(pool: Workers, modules: Path) -> None:
+    few = RUNS[0].problem.model_copy(update={"train": 10, "test": 10})
+    changes = {"optimizer": "own_optimizers.Telling", "options": {}, "threads": 2, "problem": few}
+    pool.execute([RUNS[0].model_copy(update=changes)], "telling")
     assert (modules / "told").read_text() == "2 2"
     (modules / "told").unlink()
 
@@ -255,34 +292,39 @@ def test_a_worker_imports_no_torch_before_its_threads_are_set() -> None:
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, check=True).stdout == b"False\n"
 
 
-@pytest.mark.parametrize("engine", ["ray", "dask"])
-def test_without_an_address_a_cluster_is_started_here_and_ended(engine: str, tmp_path: Path) -> None:
-    root = tmp_path / "runs"
-    finish(command("figure2", tmp_path, "--engine", engine))
-    makers = {
-        process
-        for log in root.rglob("records.jsonl")
-        for process in (r["process"] for r in records.read(log))
-    }
-    assert len(makers) == 2
-    assert not any(map(alive, makers))
-    assert not list(root.glob(".at-work*"))
-
-
-@pytest.mark.parametrize(
-    ("engine", "address"),
-    [("ray", "127.0.0.1:{port}"), ("ray", "ray://127.0.0.1:{port}"), ("dask", "tcp://127.0.0.1:{port}")],
-)
-def test_a_cluster_that_does_not_answer_is_one_line(engine: str, address: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # taken, and nobody listens
-        address = address.format(port=free.getsockname()[1])
-        driver = command("figure2", tmp_path, "--engine", engine, "--address", address)
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}"])
+def test_a_ray_cluster_that_does_not_answer_is_one_line(address: str, tmp_path: Path) -> None:
+    with unanswered() as port:
+        address = address.format(port=port)
+        driver = command("figure2", tmp_path, "--engine", "ray", "--address", address)
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 1
-    assert errors.decode().startswith(f"inna: no {engine.capitalize()} cluster answers at {address}: ")
+    assert errors.decode().startswith(f"inna: no Ray cluster answers at {address}: ")
     assert errors.decode().count("\n") == 1
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_dask_cluster_that_does_not_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from inna.lab.engines import _dask
+
+    monkeypatch.setattr(_dask, "TIMEOUT", 0.5)
+    with (
+        unanswered() as port,
+        pytest.raises(ConnectionError, match=rf"^no Dask cluster answers at tcp://127\.0\.0\.1:{port}: .*$"),
+        Workers(tmp_path, engine="dask", address=f"tcp://127.0.0.1:{port}"),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def unanswered() -> Iterator[int]:
+    """A port that is taken and at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def test_a_dask_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -292,7 +334,7 @@ def test_a_dask_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(_dask, "TIMEOUT", 0.5)
     with (
-        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster,
         pytest.raises(ConnectionError, match=r"the Dask cluster at tcp://.* has no workers"),
         Workers(tmp_path, engine="dask", address=cluster.scheduler_address),
     ):
@@ -303,7 +345,9 @@ def test_a_dask_worker_that_would_share_its_random_state_is_refused(tmp_path: Pa
     from distributed import LocalCluster
 
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Workers(tmp_path, engine="dask", address=cluster.scheduler_address) as workers,
         pytest.raises(RuntimeError, match=r"needs a Dask worker to itself, .* has 2 threads: .*--nthreads 1"),
     ):
@@ -335,7 +379,7 @@ def engines_see_a_gpu() -> bool:
     ],
 )
 def test_a_worker_with_another_disk_or_another_inna_does_nothing(
-    change: dict[str, str], message: str, tmp_path: Path
+    change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     order = Order(RUNS[0].model_dump(mode="json"), str(tmp_path), None, str(tmp_path), wait_for_lock=True)
     status, _, told = carry_out(order._replace(**change))
