@@ -28,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"),
 ]
 
+ANY_PORT: dict[str, Any] = {"dashboard_address": "127.0.0.1:0"}
+
 Records = dict[str, list[dict[str, Any]]]
 
 
@@ -334,7 +336,7 @@ def test_a_dask_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(_dask, "TIMEOUT", 0.5)
     with (
-        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(n_workers=0, **ANY_PORT) as cluster,
         pytest.raises(ConnectionError, match=r"the Dask cluster at tcp://.* has no workers"),
         Workers(tmp_path, engine="dask", address=cluster.scheduler_address),
     ):
@@ -345,9 +347,7 @@ def test_a_dask_worker_that_would_share_its_random_state_is_refused(tmp_path: Pa
     from distributed import LocalCluster
 
     with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
-        ) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, **ANY_PORT) as cluster,
         Workers(tmp_path, engine="dask", address=cluster.scheduler_address) as workers,
         pytest.raises(RuntimeError, match=r"needs a Dask worker to itself, .* has 2 threads: .*--nthreads 1"),
     ):
