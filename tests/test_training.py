@@ -242,7 +242,7 @@ def test_a_step_is_the_plain_loops_step() -> None:
     for images, labels in torch.utils.data.DataLoader(pairs, batch_size=8, sampler=order):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(plain(images), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     assert np.diff(totals) / 8 == pytest.approx(losses, abs=1e-4)

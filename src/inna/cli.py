@@ -48,11 +48,29 @@ class Target(StrEnum):
     theory = "theory"
 
 
+class Engine(StrEnum):
+    """Where runs can be executed."""
+
+    local = "local"
+    ray = "ray"
+    dask = "dask"
+
+
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Folder of the data sets; the default is $INNA_DATA, or a cache of yours.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
+
+EngineOption = Annotated[
+    Engine, typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Of a running Ray or Dask cluster; without it one is started here.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Runs at once; the default is all that there is room for.")
+]
 
 
 @app.command()
@@ -67,9 +85,9 @@ def reproduce(
         list[str] | None, typer.Option(help="Only this data set of the preset; may be repeated.")
     ] = None,
     device: DeviceOption = "cpu",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; the default is one a processor, or one on a GPU.")
-    ] = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
+    jobs: JobsOption = None,
 ) -> None:
     """Reproduce the paper's figures: run what they need, draw them, write the report.
 
@@ -80,17 +98,17 @@ def reproduce(
         return
     from .lab import figures, plan, protocol, report, workers
 
-    loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device))
+    loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
     out_dir.mkdir(parents=True, exist_ok=True)
     results = []
     if numbers != [1]:
         _check_data(loaded, data_dir)
-        if jobs is None:
-            jobs = workers.processors() if device == "cpu" else 1
         with (
             _at_work() as progress,
-            workers.Workers(out_dir / "runs", data_dir, jobs=jobs, progress=progress) as pool,
+            workers.Workers(
+                out_dir / "runs", data_dir, jobs=jobs, engine=engine, address=address, progress=progress
+            ) as pool,
         ):
             results = protocol.reproduce(loaded, pool, numbers)
     drawings = {
@@ -383,7 +401,11 @@ def _summary(states: dict[Any, Any]) -> str:
     return ", ".join("not official" if state == "differs" else state for state in sorted(found))
 
 
-def _torch_device(name: str) -> str:
+def _torch_device(name: str, engine: Engine = Engine.local) -> str:
+    """The name of a device, which a cluster may have even if this machine has not."""
+    if engine is not Engine.local:
+        return name
+
     import torch
 
     try:

@@ -5,12 +5,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["imported", "search"]
+__all__ = ["FOLDERS", "imported", "search"]
+
+FOLDERS: list[str] = []
+"""Where else modules are looked up, after all installed ones; workers look there too."""
 
 
-def search(folder: Path) -> None:
-    """Let modules of this folder be imported too, after all installed ones; worker processes inherit it."""
-    place = str(folder.resolve())
+def search(folder: str | Path) -> None:
+    """Let modules of this folder be imported."""
+    place = str(Path(folder).resolve())
+    if place not in FOLDERS:
+        FOLDERS.append(place)
     if place not in sys.path:
         sys.path.append(place)
 

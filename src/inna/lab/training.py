@@ -126,7 +126,7 @@ class Trainer:
         run = self.run
         torch.manual_seed(run.seed)
         net = networks.build(run.problem.network, self.shape, self.classes, init=run.init, seed=run.seed)
-        self.net = net.to(run.device, memory_format=self.layout)
+        self.net = net.to(run.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.optimizer = optimizers.build(run.optimizer, self.net.parameters(), run.lr, run.options)
         self.epoch = 0
         self.batch = 0  # position inside epoch + 1
@@ -135,7 +135,7 @@ class Trainer:
 
     def _on_device(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
         """Images as rows in the network's layout, of which a mini-batch is one fast gather, and labels."""
-        x = torch.from_numpy(images).to(self.run.device).contiguous(memory_format=self.layout)
+        x = torch.from_numpy(images).to(self.run.device).contiguous(memory_format=self.layout)  # type: ignore[call-overload]
         rows = x.permute(0, 2, 3, 1) if self.layout is torch.channels_last else x
         return rows.flatten(1), torch.from_numpy(labels).to(self.run.device)
 
