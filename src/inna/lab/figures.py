@@ -142,7 +142,7 @@ def _figure4(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) -> P
                 for named in (decays, adam + decays[1:2])
             ]
         )
-    title = "Figure 4: the best candidate with steps that decay as k^-q, and the first of them against ADAM"
+    title = "Figure 4: the best candidate with slower decays of the step, and against ADAM"
     return Picture("figure4", title, BANDS + _overlaid(plan, results), columns)
 
 
@@ -212,10 +212,10 @@ def _profiles(results: Sequence[Result], looks: dict[str, Look]) -> list[Picture
                 )
             ]
         )
-    problems = f"{len(results)} problem{'s' if len(results) > 1 else ''}"
     caption = (
-        f"Dolan and Moré's profiles over {problems} and their seeds, {instances} instances: how many an optimizer brings "
-        "within τ of the way from the initial loss to the lowest that any reached, in at most so many times the epochs of the fastest."
+        f"Dolan and Moré's profiles over {instances} instances, each a problem with a seed: the share of them in which "
+        "an optimizer has gone all the way from the initial loss to the lowest that any reached, but for a part τ, "
+        "within so many times the epochs of the fastest."
     )
     if len(results) == 1:
         caption += " With one problem they tell about its seeds, not about problems."

@@ -56,17 +56,16 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
 
 
 def _comparisons(result: Result, lowest: str) -> list[str]:
-    """The best candidate against each peer, and Figure 4's k^-1/4 against them; or the lowest loss against all."""
+    """The best candidate against each peer, and Figure 4's k^-1/4 against ADAM; or the lowest loss against all."""
     named = dict(result.named)
-    mine = [result.best.setting.label] if result.best else [lowest]
-    mine += [f"{result.best.setting.label}, {c.setting.label}" for c in result.decays[:1] if result.best]
-    peers = [c.setting.label for c in result.curves if c.setting.role == "peer" and c.setting.label not in mine]
-    said = [
-        _compare(ours, named[ours], peer, named[peer], field) for field in FIELDS for ours in mine for peer in peers
-    ]
-    if result.best and len(result.candidates) > 1 and peers:
+    best = result.best.setting.label if result.best else lowest
+    peers = [c.setting.label for c in result.curves if c.setting.role == "peer" and c.setting.label != best]
+    pairs = [(best, peer) for peer in peers]
+    pairs += [(f"{best}, {c.setting.label}", "ADAM") for c in result.decays[:1] if "ADAM" in peers]
+    said = [_compare(a, named[a], b, named[b], field) for field in FIELDS for a, b in pairs]
+    if len(result.candidates) > 1 and peers:
         said.append(
-            f"{mine[0]} was chosen among {len(result.candidates)} candidates by these same training losses, "
+            f"{best} was chosen among {len(result.candidates)} candidates by these same training losses, "
             "which favours it."
         )
     return said
@@ -122,7 +121,8 @@ def _sensitivity(plan: Plan, result: Result) -> list[str]:
     if shown:
         spans = [f"{name} {found[name].low:g} to {found[name].high:g}" for name in shown]
         said.append(
-            f"γ₀ for which that loss is at most {judgement.GOOD:g} times the least of the setting: {'; '.join(spans)}."
+            f"The steps γ₀ around the best with a mean training loss after {plan.selection_epochs} epochs of at most "
+            f"{judgement.GOOD:g} times the best's: {'; '.join(spans)}."
         )
     edges = [name for name in found if found[name].on_edge]
     if edges:

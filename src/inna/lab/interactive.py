@@ -34,11 +34,10 @@ def plot(panel: Panel) -> dict[str, Any]:
     return {
         "data": [trace for line in panel.lines for trace in _traces(line)],
         "layout": {
-            "height": 440,
             "margin": {"l": 55, "r": 12, "t": 12, "b": 45},
             "font": {"family": "system-ui, sans-serif", "size": 13},
             "hovermode": "closest",
-            "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},
+            "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
             "xaxis": _axis(panel.xlabel, panel.xscale, panel.xlim or (None, None)),
             "yaxis": _axis(panel.ylabel, panel.yscale, panel.ylim),
         },
@@ -80,7 +79,7 @@ def _traces(line: Line) -> list[dict[str, Any]]:
             trace
             | {"name": f"{name}, printed", "mode": "lines", "line": thin, "opacity": 0.7, "showlegend": False}
         ]
-    trace["mode"] = "lines+markers" if line.look.marker else "lines"
+    trace["mode"] = "lines+markers" if line.look.marker and line.kind == "curve" else "lines"
     trace["line"] = {"color": color, "width": 2, "dash": DASHES[line.look.linestyle]}
     trace["line"]["shape"] = "hv" if line.kind == "steps" else "linear"
     trace["marker"] = {"symbol": SYMBOLS.get(line.look.marker, "circle"), "size": 7, "maxdisplayed": MARKED}
@@ -109,12 +108,19 @@ def _band(line: Line, name: str, color: str) -> list[dict[str, Any]]:
 
 
 def _axis(label: str, scale: str, limits: tuple[float | None, float | None]) -> dict[str, Any]:
-    axis: dict[str, Any] = {"title": {"text": _text(label)}, "type": scale, "gridcolor": "#e6e6e6"}
-    axis |= {"zeroline": False, "automargin": True}
-    if limits != (None, None):
-        ends = [math.log10(x) if x is not None and scale == "log" else x for x in limits]
-        axis["range"] = ends
-    return axis
+    low, high = (math.log10(x) if x is not None and scale == "log" else x for x in limits)
+    return {
+        "title": {"text": _text(label), "standoff": 8},
+        "type": scale,
+        "range": [low, high],
+        "autorange": {(True, True): True, (False, True): "max", (True, False): "min"}.get(
+            (low is None, high is None), False
+        ),
+        "minorloglabels": "complete",
+        "gridcolor": "#e6e6e6",
+        "zeroline": False,
+        "automargin": True,
+    }
 
 
 def _plain(numbers: NDArray[np.float64]) -> list[float | None]:

@@ -26,6 +26,7 @@ __all__ = [
     "Target",
     "compare",
     "epochs_to",
+    "geometric_interval",
     "interval",
     "profile",
     "seconds_to",
@@ -75,6 +76,12 @@ def interval(values: ArrayLike) -> Interval:
     return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, n)
 
 
+def geometric_interval(values: ArrayLike) -> Interval:
+    """The same for the logarithm of positive numbers, and back: of their geometric mean, so never below 0."""
+    logs = interval(np.log(np.maximum(np.asarray(values, dtype=float), TINY)))
+    return Interval(*(math.exp(x) for x in (logs.mean, logs.low, logs.high)), logs.seeds)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two curves after an epoch: the paired difference over the seeds that both have.
@@ -111,8 +118,7 @@ def compare(ours: Curve, theirs: Curve, field: str) -> Comparison:
             field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
         )
     if field == "train_loss":
-        logs = interval(np.log(np.maximum(a, TINY)) - np.log(np.maximum(b, TINY)))
-        difference = Interval(*(math.exp(x) for x in (logs.mean, logs.low, logs.high)), logs.seeds)
+        difference = geometric_interval(np.maximum(a, TINY) / np.maximum(b, TINY))
         ahead, behind = difference.high < 1, difference.low > 1
     else:
         difference = interval(a - b)

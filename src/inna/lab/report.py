@@ -90,14 +90,15 @@ def publish(
 def rows(result: Result) -> list[dict[str, Any]]:
     """A row for each curve: its label, gamma_0, final loss and accuracy, how many runs diverged and count.
 
-    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds; `interval` is that of the mean.
+    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds. The intervals are those of the
+    loss's geometric mean and of the accuracy's mean.
     """
     return [
         {
             "label": label,
             "lr": curve.lr,
             "loss": curve.final("train_loss"),
-            "loss_interval": judgement.interval(_finals(curve, "train_loss")),
+            "loss_interval": judgement.geometric_interval(_finals(curve, "train_loss")),
             "accuracy": curve.final("test_accuracy"),
             "accuracy_interval": judgement.interval(_finals(curve, "test_accuracy")),
             "diverged": curve.diverged,
