@@ -56,6 +56,14 @@ class Engine(StrEnum):
     dask = "dask"
 
 
+class Format(StrEnum):
+    """What `export` can write."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
+FolderArgument = Annotated[Path, typer.Argument(help="The folder that was --out.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Folder of the data sets; the default is $INNA_DATA, or a cache of yours.")
@@ -96,7 +104,7 @@ def reproduce(
     if target is Target.theory:
         _draw_theory(out_dir)
         return
-    from .lab import figures, plan, protocol, report, workers
+    from .lab import archive, drawing, figure1, plan, protocol, report, workers
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
@@ -104,6 +112,7 @@ def reproduce(
     results = []
     if numbers != [1]:
         _check_data(loaded, data_dir)
+        archive.keep_plan(out_dir, loaded)
         with (
             _at_work() as progress,
             workers.Workers(
@@ -111,22 +120,38 @@ def reproduce(
             ) as pool,
         ):
             results = protocol.reproduce(loaded, pool, numbers)
-    drawings = {
-        1: ("Figure 1: INNA on a non-smooth, ill-conditioned valley", figures.draw_figure1),
-        2: ("Figure 2: INNA for four choices of (α, β)", lambda: figures.draw_figure2(results)),
-        3: ("Figure 3: INNA against SGD, ADAGRAD and ADAM", lambda: figures.draw_figure3(results)),
-        4: ("Figure 4: slower decays of the step, and ADAM", lambda: figures.draw_figure4(results)),
-    }
+    paths, drawn = [], {}
     with FileLock(out_dir / ".lock"):
-        drawn = {drawings[n][0]: figures.save(drawings[n][1](), out_dir, f"figure{n}") for n in numbers}
-        svgs = {title: paths[1] for title, paths in drawn.items()}
-        written = report.write(out_dir, loaded, results, svgs)
-    for result in results:
-        out.print(_table(result, loaded.epochs))
-        for sentence in report.findings(result):
-            print(f"  {sentence}")
-    for path in [p for paths in drawn.values() for p in paths] + written:
-        print(path)
+        if 1 in numbers:
+            paths = drawing.save(figure1.draw(), out_dir, "figure1")
+            drawn = {"Figure 1: INNA on a non-smooth, ill-conditioned valley": paths[1]}
+        paths += report.publish(out_dir, loaded, results, drawn=drawn)
+    _show(loaded, results, paths)
+
+
+@app.command("report")
+def report_(folder: FolderArgument) -> None:
+    """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
+    from .lab import archive, report
+
+    plan = archive.read_plan(folder)
+    results, missing = archive.results(folder, plan)
+    with FileLock(folder / ".lock"):
+        paths = report.publish(folder, plan, results, missing)
+    for sentence in report.unfinished(missing):
+        print(sentence)
+    _show(plan, results, paths)
+
+
+@app.command()
+def export(
+    folder: FolderArgument,
+    format: Annotated[Format, typer.Option(help="csv, or parquet (extra `parquet`).")] = Format.csv,
+) -> None:
+    """Write all records of all runs of a folder as one table, a row for each run and epoch."""
+    from .lab import export
+
+    print(export.write(folder, format.value))
 
 
 @app.command()
@@ -348,12 +373,23 @@ def _at_work(count: ProgressColumn | None = None, caption: str = "epochs, left")
 
 
 def _draw_theory(out_dir: Path) -> None:
-    from .lab import figures, theory
+    from .lab import drawing, theory
 
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, draw in theory.PICTURES.items():
-        for path in figures.save(draw(), out_dir, name):
+        for path in drawing.save(draw(), out_dir, name):
             print(path)
+
+
+def _show(plan: Any, results: Any, paths: list[Path]) -> None:
+    from .lab.findings import findings
+
+    for result in results:
+        out.print(_table(result, plan.epochs))
+        for sentence in findings(plan, result):
+            print(f"  {sentence}")
+    for path in paths:
+        print(path)
 
 
 def _table(result: Any, epochs: int) -> Table:

@@ -21,7 +21,7 @@ from ..dynamics import (
     power_law,
 )
 from ..reference import psi_from_momentum
-from .figures import SETTINGS
+from .drawing import SETTINGS
 
 __all__ = [
     "PICTURES",
