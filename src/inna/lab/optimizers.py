@@ -103,7 +103,7 @@ def decay(q: float, schedule: str | dict[str, Any] | None) -> Callable[[int], fl
     return factor
 
 
-def _schedule(spec: str | dict[str, Any]) -> Callable[[int], float]:
+def _schedule(spec: Any) -> Callable[[int], float]:
     if isinstance(spec, str) and "." in spec:
         function: Callable[[int], float] = imported(spec)
         if not callable(function):

@@ -23,7 +23,7 @@ from . import data, networks, optimizers
 from .data import DATASETS
 from .imports import search
 
-__all__ = ["PRESETS", "Plan", "PlanError", "Problem", "Run", "Setting", "load", "validated"]
+__all__ = ["PRESETS", "Plan", "PlanError", "Problem", "Run", "Setting", "file_name", "load", "validated"]
 
 PRESETS = Path(__file__).parent / "plans"
 
@@ -76,7 +76,7 @@ class Problem(_Data):
     @property
     def name(self) -> str:
         """A name for folders and titles."""
-        return _file_name(f"{self.title}-{self.network}")
+        return file_name(f"{self.title}-{self.network}")
 
 
 class Setting(_Data):
@@ -132,14 +132,14 @@ class Run(_Data):
     @property
     def folder(self) -> Path:
         """Where its records lie, relative to the folder of all runs; no two runs of a plan share one."""
-        decay = f"q{self.q:g}" if self.schedule is None else _file_name(json.dumps(self.schedule))
+        decay = f"q{self.q:g}" if self.schedule is None else file_name(json.dumps(self.schedule))
         options = [f"{key}{value}" for key, value in self.options.items()]
         setting = "-".join([self.optimizer.rpartition(".")[2], *options, decay])
         content = self.model_dump(mode="json")
         content["problem"]["dataset"] = Path(self.problem.dataset).name  # a file may move with its folder
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
         leaf = f"lr{self.lr:g}-seed{self.seed}-epochs{self.epochs}-{digest}"
-        return Path(self.problem.name, _file_name(setting), leaf)
+        return Path(self.problem.name, file_name(setting), leaf)
 
 
 class Plan(_Data):
@@ -164,6 +164,18 @@ class Plan(_Data):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     threads: Count = 1
     device: str = "cpu"
+    modules: tuple[str, ...] = ()
+    """Folders in which modules of one's own are looked up; that of the plan's file is always one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _importable(cls, content: Any) -> Any:
+        folders = content.get("modules") if isinstance(content, dict) else None
+        for folder in folders if isinstance(folders, list | tuple) else ():
+            if not (isinstance(folder, str) and Path(folder).is_dir()):
+                raise ValueError(f"modules: there is no folder {folder!r}")
+            search(folder)
+        return content
 
     @field_validator("init")
     @classmethod
@@ -247,20 +259,28 @@ def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None
         content = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} is not a TOML file: {error}") from None
-    search(path.parent)
-    search(Path())
     if device is not None:
         content["device"] = device
-    problems = content.get("problems")
-    for problem in problems if isinstance(problems, list) else []:
-        name = problem.get("dataset") if isinstance(problem, dict) else None
-        if isinstance(name, str) and name not in DATASETS and (path.parent / name).exists():
-            problem["dataset"] = str(path.parent / name)
+    if preset.endswith(".toml"):
+        _look_beside(path, content)
     plan = validated(Plan, content)
     for name in datasets:
         _known(f"data set of {preset}", name, [p.title for p in plan.problems])
     kept = tuple(p for p in plan.problems if p.title in datasets) if datasets else plan.problems
     return plan.model_copy(update={"problems": kept})
+
+
+def _look_beside(path: Path, content: dict[str, Any]) -> None:
+    """Take the names of files and folders in a plan as relative to the plan."""
+    folder = path.resolve().parent
+    modules, problems = content.get("modules", []), content.get("problems", [])
+    if isinstance(modules, list):
+        found = [str(folder / name) for name in modules if isinstance(name, str)]
+        content["modules"] = list(dict.fromkeys([str(folder), *found, str(Path.cwd())]))
+    for problem in problems if isinstance(problems, list) else []:
+        name = problem.get("dataset") if isinstance(problem, dict) else None
+        if isinstance(name, str) and name not in DATASETS and (folder / name).exists():
+            problem["dataset"] = str(folder / name)
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> Model:
@@ -280,7 +300,8 @@ def _line(error: Any) -> str:
     return f"{place or 'plan'}: {message}{found}"
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
+    """A text without what a file's name had better not have."""
     return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text).strip("_")[:100]
 
 

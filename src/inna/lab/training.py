@@ -111,7 +111,7 @@ class Trainer:
         torch.set_flush_denormal(True)  # the momentum of a dead unit decays to denormals, which are slow
         _keep_freed_memory()
         self.run = run
-        self.shape: networks.Shape = data.x_train.shape[1:]  # type: ignore[assignment]
+        self.shape: networks.Shape = data.x_train.shape[1:]
         self.classes = data.classes
         self.layout = networks.layout(run.problem.network)
         self.schedule = optimizers.decay(run.q, run.schedule)
@@ -135,7 +135,7 @@ class Trainer:
 
     def _on_device(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
         """Images as rows in the network's layout, of which a mini-batch is one fast gather, and labels."""
-        x = torch.from_numpy(images).to(self.run.device).contiguous(memory_format=self.layout)  # type: ignore[call-overload]
+        x = torch.from_numpy(images).to(self.run.device).contiguous(memory_format=self.layout)
         rows = x.permute(0, 2, 3, 1) if self.layout is torch.channels_last else x
         return rows.flatten(1), torch.from_numpy(labels).to(self.run.device)
 
