@@ -76,7 +76,7 @@ def test_half_of_it_is_done(folder: Path) -> None:
 
 
 def test_what_is_left_takes_as_long_as_what_was_done(folder: Path) -> None:
-    """Selection epochs took 4 s, epochs of the long runs 10 s; a pause between two processes does not count."""
+    """Selection epochs took 4 s, others 10 s; a pause between two processes does not count."""
 
     def write(run: Run, seconds: int, *, pause: int = 0) -> None:
         log = folder / "runs" / run.folder / "records.jsonl"
