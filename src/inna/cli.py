@@ -69,7 +69,7 @@ def reproduce(
 
     It can be stopped or killed at any moment; the same command goes on from there.
     """
-    from .lab import archive, drawing, figure1, plan, protocol, report, workers
+    from .lab import archive, drawing, figure1, plan, protocol, records, report, workers
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
@@ -85,11 +85,12 @@ def reproduce(
             workers.Workers(out_dir / "runs", data_dir, jobs=jobs, progress=progress) as pool,
         ):
             results = protocol.reproduce(loaded, pool, numbers)
-    paths, drawn = [], {}
+    paths = []
     with FileLock(out_dir / ".lock"):
         if 1 in numbers:
-            paths = drawing.save(figure1.draw(), out_dir, "figure1")
-            drawn = {"Figure 1: INNA on a non-smooth, ill-conditioned valley": paths[1]}
+            paths = [*drawing.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
+            records.write_atomically(paths[-1], figure1.table().encode())
+        drawn = {figure1.TITLE: paths[1]} if paths else {}
         paths += report.publish(out_dir, loaded, results, drawn=drawn)
     _show(loaded, results, paths)
 
@@ -97,12 +98,14 @@ def reproduce(
 @app.command("report")
 def report_(folder: FolderArgument) -> None:
     """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
-    from .lab import archive, report
+    from .lab import archive, figure1, report
 
     plan = archive.read_plan(folder)
     results, missing = archive.results(folder, plan)
+    svg = folder / "figure1.svg"
+    drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
     with FileLock(folder / ".lock"):
-        paths = report.publish(folder, plan, results, missing)
+        paths = report.publish(folder, plan, results, missing, drawn=drawn)
     for sentence in report.unfinished(missing):
         print(sentence)
     _show(plan, results, paths)

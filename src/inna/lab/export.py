@@ -17,8 +17,8 @@ __all__ = ["FORMATS", "table", "write"]
 def table(folder: Path) -> list[dict[str, Any]]:
     """The rows: first the problem and the setting, then what the run was, then what its record says.
 
-    The initial step is `gamma_0`; `lr` is that of the epoch's last step. An option of the optimizer is `options.NAME`.
-    `setting` is the label in the plan, or the optimizer where no plan has it.
+    The initial step is `gamma_0`; `lr` is that of the epoch's last step. An option of the optimizer is
+    `options.NAME`. `setting` is the label in the plan, or the optimizer where no plan has it.
 
     Args:
         folder: the --out of `inna reproduce` or `inna train`.
@@ -44,7 +44,9 @@ def table(folder: Path) -> list[dict[str, Any]]:
             for record in records.read(description.with_name("records.jsonl"))
         ]
     if not rows:
-        raise FileNotFoundError(f"no records in {folder}: name the folder that was --out of an earlier command")
+        raise FileNotFoundError(
+            f"no records in {folder}: name the folder that was --out of an earlier command"
+        )
     columns = dict.fromkeys(key for row in rows for key in row)
     return [{column: row.get(column) for column in columns} for row in rows]
 
@@ -81,7 +83,9 @@ def _parquet() -> Callable[[list[dict[str, Any]]], bytes]:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("parquet needs pyarrow: pip install 'inna[parquet]'", name=error.name) from error
+        raise ModuleNotFoundError(
+            "parquet needs pyarrow: pip install 'inna[parquet]'", name=error.name
+        ) from error
 
     def encode(rows: list[dict[str, Any]]) -> bytes:
         file = io.BytesIO()

@@ -33,7 +33,8 @@ def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list["R
         best = min(curves[: len(candidates)], key=_final_loss, default=None)
         decays = [
             best.setting.model_copy(update={"label": decay_label(q), "q": q, "role": "peer"})
-            for q in (plan.decays if best else ())
+            for q in plan.decays
+            if best
         ]
         variants = _curves(plan, workers, problem, decays) if 4 in figures else []
         results.append(Result(problem, curves, variants, best))
@@ -66,9 +67,9 @@ class Summary:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """A setting with its chosen gamma_0 and the records of its long runs, a list for each seed of the plan."""
+    """A setting with its chosen gamma_0 and the records of its long runs, a list for each seed."""
 
     setting: Setting
     grid: list[GridPoint]
