@@ -63,6 +63,31 @@ class DIN:
         u = (initial_speed - _column(self.beta)) * self.gradient(theta)
         return u
 
+    def phase(self, theta: Array, velocity: Array) -> Array:
+        r"""From (4) to (5): :math:`\psi = -\beta\dot\theta - \beta^2 v + (1 - \alpha\beta)\theta`.
+
+        Args:
+            theta: position, shape (..., d).
+            velocity: theta' there.
+
+        Example:
+            >>> din, theta = DIN(gradient=lambda x: 3 * x, alpha=0.5, beta=0.1), np.array([2.0])
+            >>> psi = din.phase(theta, np.array([-1.0]))
+            >>> psi.round(12), din.velocity(theta, psi).round(12)
+            (array([1.94]), array([-1.]))
+        """
+        alpha, beta = _column(self.alpha), _column(self.beta)
+        psi: Array = psi_from_momentum(theta, -velocity - beta * self.gradient(theta), alpha=alpha, beta=beta)
+        return psi
+
+    def velocity(self, theta: Array, psi: Array) -> Array:
+        """From (5) to (4): theta' at (theta, psi), beta > 0; the inverse of `phase`."""
+        return self.field(theta, self.start(theta, psi=psi))[0]
+
+    def rest_phase(self, theta: Array) -> Array:
+        r"""The psi with which a critical theta is at rest: :math:`\psi = (1 - \alpha\beta)\theta`, (16)."""
+        return np.asarray((1 - _column(self.alpha) * _column(self.beta)) * theta)
+
     def solve(
         self,
         theta: ArrayLike,
@@ -201,6 +226,11 @@ class Trajectory:
     def velocity(self) -> Array:
         """The velocity theta' by the system's own right-hand side."""
         return np.array([self.system.field(theta, u)[0] for theta, u in zip(self.theta, self.u, strict=True)])
+
+    @property
+    def speed(self) -> Array:
+        """The length of theta'."""
+        return np.asarray(np.linalg.norm(self.velocity, axis=-1))
 
     @property
     def objective(self) -> Array:

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from . import archive, records
 from .plan import Plan, Setting
-from .protocol import decay_label
+from .protocol import decay_label, decayed
 
 __all__ = ["FORMATS", "table", "write"]
 
@@ -30,13 +29,8 @@ def table(folder: Path) -> list[dict[str, Any]]:
     settings = _settings(archive.read_plan(folder)) if (folder / "plan.json").exists() else []
     rows = []
     for description in sorted(folder.glob("runs/**/run.json")):
-        try:
-            run = json.loads(description.read_bytes())["run"]
-        except (ValueError, KeyError, TypeError):
-            raise records.RecordError(
-                f"{description} is damaged: delete the folder {description.parent} to run it again"
-            ) from None
-        problem = f"{run['problem']['dataset']}-{run['problem']['network']}"
+        run = records.description(description.parent)["run"]
+        problem = f"{Path(run['problem']['dataset']).stem}-{run['problem']['network']}"
         setting = next((s.label for s in settings if _is(s, run)), run["optimizer"])
         described = _flat({"gamma_0" if key == "lr" else key: value for key, value in run.items()})
         rows += [
@@ -109,9 +103,9 @@ def _one_type(values: list[Any]) -> list[Any]:
 
 def _settings(plan: Plan) -> list[Setting]:
     decays = [
-        s.model_copy(update={"q": q, "label": f"{s.label}, {decay_label(q)}"})
-        for s in plan.settings
-        if s.role == "candidate"
+        decayed(setting, q).model_copy(update={"label": f"{setting.label}, {decay_label(q)}"})
+        for setting in plan.settings
+        if setting.role == "candidate"
         for q in plan.decays
     ]
     return [*plan.settings, *decays]

@@ -352,4 +352,4 @@ def _overlaid(plan: Plan, results: Sequence[Result]) -> str:
 def _title(result: Result) -> str:
     problem = result.problem
     images = f", {problem.train:,} images" if problem.train else ""
-    return f"{problem.dataset}, {problem.network}{images}"
+    return f"{problem.title}, {problem.network}{images}"

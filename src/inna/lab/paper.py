@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import Plan, Problem, Setting, resolve_optimizer
+from . import optimizers
+from .plan import Plan, Problem, Setting
 from .protocol import Curve, Result, decay_label
 
 __all__ = ["EPOCHS", "Distance", "Printed", "distances", "label", "printed", "repeats"]
@@ -62,13 +63,13 @@ def repeats(plan: Plan, problem: Problem) -> bool:
         and problem.network == "nin"
         and problem.train in (None, 50_000)
         and problem.test in (None, 10_000)
-        and (plan.batch_size, plan.selection_epochs) == (32, 15)
+        and (plan.batch_size, plan.sampling, plan.selection_epochs) == (32, "epochs", 15)
     )
 
 
 def label(setting: Setting) -> str | None:
     """The printed curve that is a setting's: told by what it is, not by its name."""
-    name = resolve_optimizer(setting.optimizer).__name__
+    name = optimizers.resolve(setting.optimizer).__name__
     if name == "INNA" and setting.options.keys() <= {"alpha", "beta"} and setting.q == 0.5:
         alpha, beta = setting.options.get("alpha", 0.5), setting.options.get("beta", 0.1)
         return f"INNA ({alpha:g}, {beta:g})" if (alpha, beta) in CANDIDATES else None

@@ -31,11 +31,7 @@ def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list["R
     for problem in plan.problems:
         curves = _curves(plan, workers, problem, candidates + peers)
         best = min(curves[: len(candidates)], key=_final_loss, default=None)
-        decays = [
-            best.setting.model_copy(update={"label": decay_label(q), "q": q, "role": "peer"})
-            for q in plan.decays
-            if best
-        ]
+        decays = [] if best is None else [decayed(best.setting, q) for q in plan.decays]
         variants = _curves(plan, workers, problem, decays) if 4 in figures else []
         results.append(Result(problem, curves, variants, best))
     return results
@@ -114,7 +110,7 @@ class Result:
     curves: list[Curve]
     decays: list[Curve]
     best: Curve | None
-    """None if the plan has no candidates."""
+    """The candidate with the smallest final mean training loss; None in a plan without candidates."""
 
     @property
     def candidates(self) -> list[Curve]:
@@ -140,6 +136,12 @@ def decay_label(q: float) -> str:
     return f"k^-1/{1 / q:g}" if q else "constant"
 
 
+def decayed(best: Setting, q: float) -> Setting:
+    """A setting with another decay, as Figure 4 has it."""
+    change = {"label": decay_label(q), "q": q, "schedule": None, "role": "peer"}
+    return best.model_copy(update=change)
+
+
 def _final_loss(curve: Curve) -> float:
     mean = curve.final("train_loss").mean
     return math.inf if math.isnan(mean) else mean
@@ -161,7 +163,7 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
 
 def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
     """Train at each step of each setting's grid, and extend the grids whose best point lies on the edge."""
-    steps = [sorted(plan.grid) for _ in settings]
+    steps = [sorted(setting.grid or plan.grid) for setting in settings]
     for extension in range(plan.max_extensions + 1):
         runs = {
             (i, lr): [plan.selection_run(problem, setting, lr, seed) for seed in plan.seeds]
