@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from inna.lab import fetch, sources
 from inna.lab.sources import DataError, File, Source
 
 AT_ONCE = (0.0, 0.0, 0.0)
+BOUND = 300  # seconds that only a hang takes
 FILES = {
     f"part{i}.bin": np.random.default_rng(i).integers(0, 256, 300_000 + i, dtype=np.uint8).tobytes()
     for i in range(2)
@@ -61,7 +63,7 @@ class Server:
                 wrong = server.misbehave.pop(0) if server.misbehave else "nothing"
                 body = server.content.get(self.path.lstrip("/"))
                 server.arrived.set()
-                server.go_on.wait(60)
+                server.go_on.wait(BOUND)
                 if wrong.isdigit() or body is None:
                     return self.send_error(int(wrong) if wrong.isdigit() else 404)
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
@@ -78,7 +80,7 @@ class Server:
                 half = wrong in ("cuts", "ends early", "stalls")
                 self.wfile.write(rest[: len(rest) // 2] if half else rest)
                 if wrong == "stalls":
-                    server.stopped.wait(60)
+                    server.stopped.wait(BOUND)
 
         return Handler
 
@@ -237,46 +239,64 @@ def test_a_full_disk_is_foreseen(server: Server, tmp_path: Path, monkeypatch: py
     assert server.requests == []
 
 
-def fetch_elsewhere(source: Source, home: Path, tell: Connection) -> None:
-    """Fetch in a process of its own, which tells what it does."""
-    fetch.fetch(source, home, on_progress=lambda doing, done, _: tell.send((doing, done)), pauses=AT_ONCE)
-    tell.send("the end")
+def fetch_elsewhere(source: Source, home: Path, parent: Connection) -> None:
+    """Fetch when told to, in a process of its own, and tell what is done."""
+    parent.send("ready")
+    parent.recv()
+    fetch.fetch(source, home, on_progress=lambda doing, done, _: parent.send((doing, done)), pauses=AT_ONCE)
+    parent.send("the end")
 
 
-def test_two_commands_at_once(server: Server, tmp_path: Path) -> None:
-    server.go_on.clear()
+@pytest.fixture
+def command(server: Server, tmp_path: Path) -> Iterator[Callable[[], tuple[BaseProcess, Connection]]]:
+    """Start another process that is ready to fetch; what is sent to its connection sets it off."""
     context = multiprocessing.get_context("spawn")
-    ears = []
-    processes = []
-    for _ in range(2):
-        ear, mouth = context.Pipe(duplex=False)
-        process = context.Process(target=fetch_elsewhere, args=(plain(server.url), tmp_path, mouth))
+    processes: list[BaseProcess] = []
+
+    def start() -> tuple[BaseProcess, Connection]:
+        here, there = context.Pipe()
+        process = context.Process(target=fetch_elsewhere, args=(plain(server.url), tmp_path, there))
         process.start()
-        ears.append(ear)
         processes.append(process)
-        if len(processes) == 1:
-            assert server.arrived.wait(60)
-    assert ears[1].poll(60)
-    assert ears[1].recv() == ("waiting for another command", 0)
-    server.go_on.set()
+        assert here.poll(BOUND)
+        assert here.recv() == "ready"
+        return process, here
+
+    yield start
     for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert ears[1].recv() == "the end"  # it had nothing left to fetch
+        process.kill()
+        process.join()
+
+
+def test_two_commands_at_once(
+    server: Server, tmp_path: Path, command: Callable[[], tuple[BaseProcess, Connection]]
+) -> None:
+    (one, to_one), (other, to_other) = command(), command()
+    server.go_on.clear()
+    to_one.send("go")
+    assert server.arrived.wait(BOUND)
+    to_other.send("go")
+    assert to_other.poll(BOUND)
+    assert to_other.recv() == ("waiting for another command", 0)
+    server.go_on.set()
+    one.join(BOUND)
+    other.join(BOUND)
+    assert (one.exitcode, other.exitcode) == (0, 0)
+    assert to_other.recv() == "the end"  # it had nothing left to fetch
     assert sorted(server.requests) == [("part0.bin", None), ("part1.bin", None)]
     assert only_the_set(tmp_path)
 
 
-def test_a_killed_command_is_resumed_by_the_next(server: Server, tmp_path: Path) -> None:
+def test_a_killed_command_is_resumed_by_the_next(
+    server: Server, tmp_path: Path, command: Callable[[], tuple[BaseProcess, Connection]]
+) -> None:
     server.misbehave = ["stalls"]
-    context = multiprocessing.get_context("spawn")
-    ear, mouth = context.Pipe(duplex=False)
-    process = context.Process(target=fetch_elsewhere, args=(plain(server.url), tmp_path, mouth))
-    process.start()
-    while ear.poll(60) and ear.recv()[1] == 0:
+    process, connection = command()
+    connection.send("go")
+    while connection.poll(BOUND) and connection.recv()[1] == 0:
         pass
     process.kill()
-    process.join(60)
+    process.join(BOUND)
     assert nothing_in_place(tmp_path)
     kept = (tmp_path / ".set.part" / "part0.bin.part").stat().st_size
     assert 0 < kept < WHOLE

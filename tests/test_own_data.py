@@ -247,7 +247,7 @@ def test_whatever_damage_is_one_clear_error(tmp_path: Path, kind: str) -> None:
     whole = spoilt.read_bytes()
     rng = np.random.default_rng(0)
     refusals = []
-    for _ in range(300):
+    for _ in range(120):
         content = bytearray(whole)
         for at in rng.integers(len(content), size=4):
             content[at] = rng.integers(256)
@@ -256,7 +256,7 @@ def test_whatever_damage_is_one_clear_error(tmp_path: Path, kind: str) -> None:
             (own_data.read_npz if kind == "npz" else own_data.read_folder)(Path(own))
         except DataError as error:
             refusals.append(str(error))
-    assert len(refusals) > 100
+    assert len(refusals) > 40
     assert all(spoilt.name in refusal for refusal in refusals)
 
 

@@ -117,7 +117,7 @@ def reproduce(
     if target is Target.theory:
         _draw_theory(out_dir)
         return
-    from .lab import drawing, figure1, plan, report
+    from .lab import drawing, figure1, plan, records, report
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
@@ -126,11 +126,12 @@ def reproduce(
     if numbers != [1]:
         cluster = {"engine": engine, "address": address, "jobs": jobs}
         results = _carry_out(loaded, numbers, out_dir, data_dir, tensorboard, cluster)
-    paths, drawn = [], {}
+    paths = []
     with FileLock(out_dir / ".lock"):
         if 1 in numbers:
-            paths = drawing.save(figure1.draw(), out_dir, "figure1")
-            drawn = {"Figure 1: INNA on a non-smooth, ill-conditioned valley": paths[1]}
+            paths = [*drawing.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
+            records.write_atomically(paths[-1], figure1.table().encode())
+        drawn = {figure1.TITLE: paths[1]} if paths else {}
         paths += report.publish(out_dir, loaded, results, drawn=drawn)
     _show(loaded, results, paths)
 
@@ -252,12 +253,14 @@ def status(folder: FolderArgument) -> None:
 @app.command("report")
 def report_(folder: FolderArgument) -> None:
     """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
-    from .lab import archive, report
+    from .lab import archive, figure1, report
 
     plan = archive.read_plan(folder)
     results, missing = archive.results(folder, plan)
+    svg = folder / "figure1.svg"
+    drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
     with FileLock(folder / ".lock"):
-        paths = report.publish(folder, plan, results, missing)
+        paths = report.publish(folder, plan, results, missing, drawn=drawn)
     for sentence in report.unfinished(missing):
         print(sentence)
     _show(plan, results, paths)
@@ -566,7 +569,7 @@ def _show(plan: Any, results: Any, paths: list[Path]) -> None:
 def _table(result: Any, epochs: int) -> Table:
     from .lab import report
 
-    table = Table(title=f"{result.problem.dataset}, {result.problem.network}, after {epochs} epochs")
+    table = Table(title=f"{result.problem.title}, {result.problem.network}, after {epochs} epochs")
     table.add_column("optimizer", no_wrap=True)
     for heading in ("gamma_0", "training loss", "best to worst", "test accuracy", "worst to best"):
         table.add_column(heading, justify="right")

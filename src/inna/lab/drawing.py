@@ -32,8 +32,9 @@ def draw(picture: Picture) -> Figure:
     """Draw a figure: a column of axes for each of its columns; a single column lies on its side.
 
     Example:
-        >>> draw(Picture("empty", "", "", [[Panel("t", "x", "y", []), Panel("t", "x", "z", [])]])).axes[1].get_ylabel()
-        'z'
+        >>> empty = [Panel("title", "epoch", label, []) for label in ("loss", "accuracy")]
+        >>> [ax.get_ylabel() for ax in draw(Picture("figure", "", "", [empty])).axes]
+        ['loss', 'accuracy']
     """
     with mpl.rc_context(SETTINGS):
         columns = [[panel] for panel in picture.columns[0]] if len(picture.columns) == 1 else picture.columns

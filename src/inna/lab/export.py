@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from . import archive, records
 from .plan import Plan, Setting
-from .protocol import decay_label
+from .protocol import decay_label, decayed
 
 __all__ = ["FORMATS", "table", "write"]
 
@@ -17,8 +16,8 @@ __all__ = ["FORMATS", "table", "write"]
 def table(folder: Path) -> list[dict[str, Any]]:
     """The rows: first the problem and the setting, then what the run was, then what its record says.
 
-    The initial step is `gamma_0`; `lr` is that of the epoch's last step. An option of the optimizer is `options.NAME`.
-    `setting` is the label in the plan, or the optimizer where no plan has it.
+    The initial step is `gamma_0`; `lr` is that of the epoch's last step. An option of the optimizer is
+    `options.NAME`. `setting` is the label in the plan, or the optimizer where no plan has it.
 
     Args:
         folder: the --out of `inna reproduce` or `inna train`.
@@ -30,13 +29,8 @@ def table(folder: Path) -> list[dict[str, Any]]:
     settings = _settings(archive.read_plan(folder)) if (folder / "plan.json").exists() else []
     rows = []
     for description in sorted(folder.glob("runs/**/run.json")):
-        try:
-            run = json.loads(description.read_bytes())["run"]
-        except (ValueError, KeyError, TypeError):
-            raise records.RecordError(
-                f"{description} is damaged: delete the folder {description.parent} to run it again"
-            ) from None
-        problem = f"{run['problem']['dataset']}-{run['problem']['network']}"
+        run = records.description(description.parent)["run"]
+        problem = f"{Path(run['problem']['dataset']).stem}-{run['problem']['network']}"
         setting = next((s.label for s in settings if _is(s, run)), run["optimizer"])
         described = _flat({"gamma_0" if key == "lr" else key: value for key, value in run.items()})
         rows += [
@@ -44,7 +38,9 @@ def table(folder: Path) -> list[dict[str, Any]]:
             for record in records.read(description.with_name("records.jsonl"))
         ]
     if not rows:
-        raise FileNotFoundError(f"no records in {folder}: name the folder that was --out of an earlier command")
+        raise FileNotFoundError(
+            f"no records in {folder}: name the folder that was --out of an earlier command"
+        )
     columns = dict.fromkeys(key for row in rows for key in row)
     return [{column: row.get(column) for column in columns} for row in rows]
 
@@ -81,7 +77,9 @@ def _parquet() -> Callable[[list[dict[str, Any]]], bytes]:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("parquet needs pyarrow: pip install 'inna[parquet]'", name=error.name) from error
+        raise ModuleNotFoundError(
+            "parquet needs pyarrow: pip install 'inna[parquet]'", name=error.name
+        ) from error
 
     def encode(rows: list[dict[str, Any]]) -> bytes:
         file = io.BytesIO()
@@ -105,9 +103,9 @@ def _one_type(values: list[Any]) -> list[Any]:
 
 def _settings(plan: Plan) -> list[Setting]:
     decays = [
-        s.model_copy(update={"q": q, "label": f"{s.label}, {decay_label(q)}"})
-        for s in plan.settings
-        if s.role == "candidate"
+        decayed(setting, q).model_copy(update={"label": f"{setting.label}, {decay_label(q)}"})
+        for setting in plan.settings
+        if setting.role == "candidate"
         for q in plan.decays
     ]
     return [*plan.settings, *decays]

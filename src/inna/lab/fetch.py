@@ -248,7 +248,7 @@ def _unpack(archive: Path, source: Source) -> None:
             members = tar.getmembers()
             for member in members:
                 path = PurePosixPath(member.name)
-                inside = path.parts[:1] == (source.folder,) and ".." not in path.parts
+                inside = path.parts[:1] == (source.folder,) and len(path.parts) <= 2 and path.name != ".."
                 if not (inside and (member.isfile() or member.isdir())):
                     raise DataError(
                         f"{archive.name} holds {member.name!r}, which is no plain file in {source.folder}/: "
@@ -258,6 +258,11 @@ def _unpack(archive: Path, source: Source) -> None:
             for file in source.files:
                 if sizes.get(file.name) != file.size:
                     raise DataError(f"{archive.name} does not hold {file.name} of {file.size:,} bytes")
-            tar.extractall(archive.parent, filter="data")
+            ready = archive.parent / source.folder
+            ready.mkdir()
+            for member in members:
+                if content := tar.extractfile(member):  # none of a folder
+                    with content, (ready / PurePosixPath(member.name).name).open("wb") as file:
+                        shutil.copyfileobj(content, file)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{archive.name} cannot be unpacked: {error}") from None

@@ -4,8 +4,11 @@ The captions say (a) alpha .5, beta .01, (b) .5, .1, (c) 1.3, .1. The printed cu
 (a) and (b), and start with speed .1 instead of Section 5.2's 1. Both versions are drawn.
 """
 
+import csv
+import io
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,22 @@ from numpy.typing import NDArray
 from ..reference import initial_psi, inna_step
 from .drawing import SETTINGS
 
-__all__ = ["CAPTIONED", "PRINTED", "Panel", "draw", "objective", "printed_curves", "trajectory"]
+__all__ = [
+    "CAPTIONED",
+    "PRINTED",
+    "TITLE",
+    "Panel",
+    "draw",
+    "objective",
+    "printed_curves",
+    "table",
+    "trajectory",
+]
 
 LR = 1e-4
 STEPS = 88_000
 START = (-1.0, 1.5)
+TITLE = "Figure 1: INNA on a non-smooth, ill-conditioned valley"
 INITIAL_SPEED = 0.1
 
 
@@ -61,6 +75,7 @@ def objective(x: float, y: float) -> tuple[float, float, float]:
     return 100 * gap * gap + abs(1 - x), -200 * gap * sign + (x > 1) - (x < 1), 200 * gap
 
 
+@cache
 def trajectory(
     alpha: float,
     beta: float,
@@ -144,6 +159,19 @@ def draw() -> Figure:
             last.set(xlabel="iteration", ylabel=r"$\log_{10} J$", ylim=(-8, 2), title="(d)")
             last.legend(loc="lower left")
     return fig
+
+
+def table() -> str:
+    """What the figure shows, as CSV: every 40th iteration of each trajectory."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["panel", "alpha", "beta", "iteration", "theta_1", "theta_2", "J"])
+    for panel in dict.fromkeys(PRINTED + CAPTIONED):
+        for iteration, point in enumerate(trajectory(panel.alpha, panel.beta)[::40].tolist()):
+            writer.writerow(
+                [panel.name, panel.alpha, panel.beta, 40 * iteration, *(f"{x:.6g}" for x in point)]
+            )
+    return file.getvalue()
 
 
 def _valley(ax: Axes) -> None:

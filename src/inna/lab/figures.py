@@ -1,10 +1,10 @@
-"""What each figure shows, as plain data: `drawing` makes a picture file of it, `interactive` a plot for the report.
+"""What each figure shows, as plain data: `drawing` makes a picture file of it, `interactive` a plot.
 
-In the paper's colours and line styles; what the paper does not know gets colours that the colour-blind can tell.
+In the paper's colours and line styles; the others get colours that the colour-blind can tell.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,12 +19,13 @@ __all__ = ["Line", "Look", "Panel", "Picture", "pictures"]
 
 Floats = NDArray[np.float64]
 Scale = Literal["linear", "log"]
+Named = tuple[str, Curve]
 Kind = Literal["curve", "printed", "steps", "chosen", "diverged"]
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an optimizer is drawn, in every figure: the names of colours are CSS's, the rest is Matplotlib's."""
+    """How an optimizer is drawn, in every figure: a colour of CSS, a line and a marker of Matplotlib."""
 
     color: str
     linestyle: Literal["-", "--", "-.", ":"] = "-"
@@ -33,7 +34,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve, its band if it has one, and marks on it; a label names the optimizer that all of them belong to."""
+    """A curve with its band, or marks on one; the label names the optimizer that they belong to."""
 
     label: str
     look: Look
@@ -114,20 +115,20 @@ def pictures(plan: Plan, results: Sequence[Result]) -> list[Picture]:
     return drawn
 
 
-def _figure2(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) -> Picture:
+def _figure2(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
     title = "Figure 2: the candidates, each with its own γ₀"
     columns = [_loss_and_accuracy(plan, result, result.candidates, looks) for result in results]
     return Picture("figure2", title, BANDS + _overlaid(plan, results), columns)
 
 
-def _figure3(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) -> Picture:
+def _figure3(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
     best = any(result.best for result in results)
     title = "Figure 3: the best candidate against its peers" if best else "Figure 3: the optimizers compared"
     columns = [_loss_and_accuracy(plan, result, result.compared, looks) for result in results]
     return Picture("figure3", title, BANDS + _overlaid(plan, results), columns)
 
 
-def _figure4(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) -> Picture:
+def _figure4(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
     columns = []
     for result in results:
         assert result.best is not None
@@ -146,7 +147,7 @@ def _figure4(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) -> P
     return Picture("figure4", title, BANDS + _overlaid(plan, results), columns)
 
 
-def _sensitivity(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) -> Picture:
+def _sensitivity(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
     columns = []
     for result in results:
         candidates = [(c.setting.label, c) for c in result.candidates]
@@ -160,13 +161,14 @@ def _sensitivity(plan: Plan, results: Sequence[Result], looks: dict[str, Look]) 
             ]
         )
     caption = (
-        f"The mean training loss after {plan.selection_epochs} epochs at every γ₀ that was tried; bands reach from "
-        "the best to the worst seed. Large: the γ₀ that was chosen. ✕, at the top: a run diverged."
+        f"The mean training loss after {plan.selection_epochs} epochs at every γ₀ that was tried; bands "
+        "reach from the best to the worst seed. Large: the γ₀ that was chosen. ✕, at the top: a run diverged."
     )
-    return Picture("sensitivity", "Sensitivity to γ₀, and to what distinguishes the settings", caption, columns)
+    title = "Sensitivity to γ₀, and to what distinguishes the settings"
+    return Picture("sensitivity", title, caption, columns)
 
 
-def _time_to_target(results: Sequence[Result], looks: dict[str, Look]) -> Picture:
+def _time_to_target(results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
     columns = []
     for result in results:
         begun = [(name, curve) for name, curve in result.named if curve.counted]
@@ -178,13 +180,13 @@ def _time_to_target(results: Sequence[Result], looks: dict[str, Look]) -> Pictur
             ]
         )
     caption = (
-        "The median over the seeds, bands from the fastest to the slowest; a curve ends where half of the seeds never "
-        "came. Seconds are those of training alone, on the machines that did it."
+        "The median over the seeds, bands from the fastest to the slowest; a curve ends where half of the "
+        "seeds never came. Seconds are those of training alone, on the machines that did it."
     )
     return Picture("time_to_target", "Time to a training loss", caption, columns)
 
 
-def _profiles(results: Sequence[Result], looks: dict[str, Look]) -> list[Picture]:
+def _profiles(results: Sequence[Result], looks: Mapping[str, Look]) -> list[Picture]:
     profiles = [judgement.profile(results, tolerance) for tolerance in judgement.TOLERANCES]
     instances = max((len(r) for p in profiles for r in p.ratios.values()), default=0)
     if not instances:
@@ -213,9 +215,9 @@ def _profiles(results: Sequence[Result], looks: dict[str, Look]) -> list[Picture
             ]
         )
     caption = (
-        f"Dolan and Moré's profiles over {instances} instances, each a problem with a seed: the share of them in which "
-        "an optimizer has gone all the way from the initial loss to the lowest that any reached, but for a part τ, "
-        "within so many times the epochs of the fastest."
+        f"Dolan and Moré's profiles over {instances} instances, each a problem with a seed: the share of "
+        "them in which an optimizer has gone all the way from the initial loss to the lowest that any "
+        "reached, but for a part τ, within so many times the epochs of the fastest."
     )
     if len(results) == 1:
         caption += " With one problem they tell about its seeds, not about problems."
@@ -223,14 +225,19 @@ def _profiles(results: Sequence[Result], looks: dict[str, Look]) -> list[Picture
 
 
 def _loss_and_accuracy(
-    plan: Plan, result: Result, curves: Sequence[Curve], looks: dict[str, Look]
+    plan: Plan, result: Result, curves: Sequence[Curve], looks: Mapping[str, Look]
 ) -> list[Panel]:
     named = [(curve.setting.label, curve) for curve in curves]
     return [_panel(plan, result, _title(result), named, f, looks) for f in ("train_loss", "test_accuracy")]
 
 
 def _panel(
-    plan: Plan, result: Result, title: str, named: Sequence[tuple[str, Curve]], what: str, looks: dict[str, Look]
+    plan: Plan,
+    result: Result,
+    title: str,
+    named: Sequence[Named],
+    what: str,
+    looks: Mapping[str, Look],
 ) -> Panel:
     """Curves over the epochs; for the paper's problems with the printed ones under them."""
     begun = [(name, curve) for name, curve in named if curve.counted]
@@ -255,9 +262,7 @@ def _panel(
     return Panel(title, "epoch", ACCURACY, lines, ylim=(low, None))
 
 
-def _grids(
-    plan: Plan, title: str, named: Sequence[tuple[str, Curve]], looks: dict[str, Look]
-) -> Panel:
+def _grids(plan: Plan, title: str, named: Sequence[Named], looks: Mapping[str, Look]) -> Panel:
     lines, marks = [], []
     for name, curve in named:
         points = [point for point in curve.grid if point.losses]
@@ -275,14 +280,27 @@ def _grids(
         lost = np.array([None in point.losses for point in points])
         if lost.any():
             marks.append(Line(name, looks[name], steps[lost], np.full(lost.sum(), np.nan), kind="diverged"))
-    top = max((float(np.nanmax(line.high)) for line in lines if line.high is not None and np.isfinite(line.high).any()), default=1.0)
+    top = max(
+        (
+            float(np.nanmax(line.high))
+            for line in lines
+            if line.high is not None and np.isfinite(line.high).any()
+        ),
+        default=1.0,
+    )
     for row, mark in enumerate(m for m in marks if m.kind == "diverged"):
         mark.y[:] = top * 1.5 * 1.25**row  # a row for each optimizer, above all losses
-    return Panel(title, "initial step γ₀", f"{LOSS} after {plan.selection_epochs} epochs", lines + marks, "log", "log")
+    return Panel(
+        title, "initial step γ₀", f"{LOSS} after {plan.selection_epochs} epochs", lines + marks, "log", "log"
+    )
 
 
 def _to_target(
-    title: str, ylabel: str, named: Sequence[tuple[str, Curve]], measure: judgement.Measure, looks: dict[str, Look]
+    title: str,
+    ylabel: str,
+    named: Sequence[Named],
+    measure: judgement.Measure,
+    looks: Mapping[str, Look],
 ) -> Panel:
     losses = [curve.series("train_loss") for _, curve in named]
     start, lowest = max(float(np.nanmax(x[:, 0])) for x in losses), min(float(np.nanmin(x)) for x in losses)
@@ -296,11 +314,13 @@ def _to_target(
         lines.append(
             Line(name, looks[name], goals[there], median[there], needed.min(axis=1)[there], slowest[there])
         )
-    return Panel(title, "target: training loss J", ylabel, lines, xscale="log", xlim=(start, float(goals[-1])))
+    return Panel(
+        title, "target: training loss J", ylabel, lines, xscale="log", xlim=(start, float(goals[-1]))
+    )
 
 
 def _spread(label: str, look: Look, x: Floats, rows: Floats, *, skip_nan: bool = False) -> Line:
-    """Mean, least and greatest over the rows; a mean ends where a run diverged, unless NaNs are to be skipped."""
+    """Mean, least and greatest over the rows; without `skip_nan` a mean ends where a run diverged."""
     some = np.isfinite(rows).any(axis=0)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     mean[some] = np.nanmean(rows[:, some], axis=0) if skip_nan else rows[:, some].mean(axis=0)
@@ -332,4 +352,4 @@ def _overlaid(plan: Plan, results: Sequence[Result]) -> str:
 def _title(result: Result) -> str:
     problem = result.problem
     images = f", {problem.train:,} images" if problem.train else ""
-    return f"{problem.dataset}, {problem.network}{images}"
+    return f"{problem.title}, {problem.network}{images}"

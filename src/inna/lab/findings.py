@@ -17,11 +17,7 @@ FIELDS = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
 def findings(plan: Plan, result: Result) -> list[str]:
     """What the records of a problem show."""
     finals = {
-        field: {
-            name: mean
-            for name, curve in result.named
-            if math.isfinite(mean := curve.final(field).mean)
-        }
+        field: {name: mean for name, curve in result.named if math.isfinite(mean := curve.final(field).mean)}
         for field in FIELDS
     }
     if not finals["train_loss"]:
@@ -56,7 +52,7 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
 
 
 def _comparisons(result: Result, lowest: str) -> list[str]:
-    """The best candidate against each peer, and Figure 4's k^-1/4 against ADAM; or the lowest loss against all."""
+    """The best candidate against its peers, and k^-1/4 against ADAM; or the lowest loss against all."""
     named = dict(result.named)
     best = result.best.setting.label if result.best else lowest
     peers = [c.setting.label for c in result.curves if c.setting.role == "peer" and c.setting.label != best]
@@ -101,7 +97,8 @@ def _time(result: Result) -> list[str]:
         ranks = [f"{name} {medians[name]:g}" for name in order if math.isfinite(medians[name])]
         never = [name for name in order if math.isinf(medians[name])]
         said.append(
-            f"Epochs to the training loss {target.loss:.3g}, {target.name}, median over the seeds: {'; '.join(ranks)}."
+            f"Epochs to the training loss {target.loss:.3g}, {target.name}, median over the seeds: "
+            f"{'; '.join(ranks)}."
             + (f" Half of the seeds never came there: {', '.join(never)}." if never else "")
         )
     return said
@@ -109,24 +106,29 @@ def _time(result: Result) -> list[str]:
 
 def _sensitivity(plan: Plan, result: Result) -> list[str]:
     found = {name: s for name, c in result.named if (s := judgement.sensitivity(c)) is not None}
-    best = {c.setting.label: found[c.setting.label].best.mean for c in result.candidates if c.setting.label in found}
+    labels = [curve.setting.label for curve in result.candidates]
+    best = [found[label].best.mean for label in labels if label in found]
     said = []
     if len(best) > 1:
-        low, high = min(best.values()), max(best.values())
+        low, high = min(best), max(best)
         said.append(
-            f"After {plan.selection_epochs} epochs, each with the best γ₀ tried, the candidates' mean training losses "
-            f"lie between {low:.3g} and {high:.3g}: a factor of {high / low:.2g} between the best and the worst of them."
+            f"After {plan.selection_epochs} epochs, each with the best γ₀ tried, the candidates' mean "
+            f"training losses lie between {low:.3g} and {high:.3g}: a factor of {high / low:.2g} between "
+            "the best and the worst of them."
         )
     shown = [name for name, c in result.named if c in result.compared and name in found]
     if shown:
         spans = [f"{name} {found[name].low:g} to {found[name].high:g}" for name in shown]
         said.append(
-            f"The steps γ₀ around the best with a mean training loss after {plan.selection_epochs} epochs of at most "
-            f"{judgement.GOOD:g} times the best's: {'; '.join(spans)}."
+            f"The steps γ₀ around the best with a mean training loss after {plan.selection_epochs} epochs "
+            f"of at most {judgement.GOOD:g} times the best's: {'; '.join(spans)}."
         )
     edges = [name for name in found if found[name].on_edge]
     if edges:
-        said.append(f"The best γ₀ lies on the edge of what was tried, so a wider grid might do better: {', '.join(edges)}.")
+        said.append(
+            "The best γ₀ lies on the edge of what was tried, so a wider grid might do better: "
+            f"{', '.join(edges)}."
+        )
     return said
 
 
@@ -138,9 +140,10 @@ def _printed(plan: Plan, result: Result) -> list[str]:
             inside = sum(d.inside for d in found)
             far = max(found, key=lambda d: abs(d.difference))
             unit = " in log10 J" if field == "train_loss" else ""
+            epochs = ", ".join(map(str, sorted({d.epoch for d in found})))
             said.append(
-                f"Mean {what} at epochs {', '.join(map(str, sorted({d.epoch for d in found})))}: inside the printed band "
-                f"{inside} times of {len(found)}; the farthest from the printed mean is {far.label} at epoch {far.epoch}, "
+                f"Mean {what} at epochs {epochs}: inside the printed band {inside} times of {len(found)}; "
+                f"the farthest from the printed mean is {far.label} at epoch {far.epoch}, "
                 f"{far.difference:+.3f}{unit}."
             )
     return said

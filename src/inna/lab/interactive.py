@@ -61,7 +61,8 @@ def table(panel: Panel) -> str:
 
 def _traces(line: Line) -> list[dict[str, Any]]:
     name, color = _text(line.label), to_hex(line.look.color)
-    trace = {"type": "scatter", "name": name, "legendgroup": name, "x": _plain(line.x), "y": _plain(line.y)}
+    trace: dict[str, Any] = {"type": "scatter", "name": name, "legendgroup": name}
+    trace |= {"x": _plain(line.x), "y": _plain(line.y)}
     hover = "<b>%{fullData.name}</b><br>%{xaxis.title.text} %{x}<br>%{y:.4g}"
     if line.low is not None and line.high is not None:
         trace["customdata"] = list(zip(_plain(line.low), _plain(line.high), strict=True))
@@ -117,6 +118,7 @@ def _axis(label: str, scale: str, limits: tuple[float | None, float | None]) -> 
             (low is None, high is None), False
         ),
         "minorloglabels": "complete",
+        "exponentformat": "power",
         "gridcolor": "#e6e6e6",
         "zeroline": False,
         "automargin": True,

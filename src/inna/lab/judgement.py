@@ -59,7 +59,7 @@ class Interval:
 def interval(values: ArrayLike) -> Interval:
     r"""Student's interval for the mean, :math:`\bar x \pm t_{n-1} s / \sqrt n`.
 
-    It takes the seeds for independent draws of a normal distribution; with five of them it is wide, and rough.
+    It takes the seeds for independent draws of a normal distribution; with five it is wide, and rough.
 
     Args:
         values: a finite number for each seed.
@@ -79,16 +79,16 @@ def interval(values: ArrayLike) -> Interval:
 def geometric_interval(values: ArrayLike) -> Interval:
     """The same for the logarithm of positive numbers, and back: of their geometric mean, so never below 0."""
     logs = interval(np.log(np.maximum(np.asarray(values, dtype=float), TINY)))
-    return Interval(*(math.exp(x) for x in (logs.mean, logs.low, logs.high)), logs.seeds)
+    return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high), logs.seeds)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Two curves after an epoch: the paired difference over the seeds that both have.
 
-    The runs of a seed share their initial weights and mini-batches, so they are compared in pairs: as the ratio
-    of their training losses (geometric mean; below 1 is ahead) or the difference of their test accuracies
-    (above 0 is ahead).
+    The runs of a seed share their initial weights and mini-batches, so they are compared in pairs: as the
+    ratio of their training losses (geometric mean; below 1 is ahead) or the difference of their test
+    accuracies (above 0 is ahead).
     """
 
     field: str
@@ -204,7 +204,11 @@ def profile(results: Sequence[Result], tolerance: float) -> Profile:
     names = [name for name in problems[0] if all(name in p for p in problems)] if problems else []
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for solvers in problems:
-        shared = set[int]().union(*(solvers[n].counted for n in names)).intersection(*(solvers[n].counted for n in names))
+        shared = (
+            set[int]()
+            .union(*(solvers[n].counted for n in names))
+            .intersection(*(solvers[n].counted for n in names))
+        )
         for seed in sorted(shared):
             losses = {n: solvers[n].series("train_loss")[solvers[n].counted.index(seed)] for n in names}
             start = float(np.nanmax([x[0] for x in losses.values()]))

@@ -63,7 +63,7 @@ def repeats(plan: Plan, problem: Problem) -> bool:
         and problem.network == "nin"
         and problem.train in (None, 50_000)
         and problem.test in (None, 10_000)
-        and (plan.batch_size, plan.selection_epochs) == (32, 15)
+        and (plan.batch_size, plan.sampling, plan.selection_epochs) == (32, "epochs", 15)
     )
 
 

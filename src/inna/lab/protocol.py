@@ -31,7 +31,7 @@ def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list["R
     for problem in plan.problems:
         curves = _curves(plan, workers, problem, candidates + peers)
         best = min(curves[: len(candidates)], key=_final_loss, default=None)
-        decays = [] if best is None else [_decayed(best.setting, q) for q in plan.decays]
+        decays = [] if best is None else [decayed(best.setting, q) for q in plan.decays]
         variants = _curves(plan, workers, problem, decays) if 4 in figures else []
         results.append(Result(problem, curves, variants, best))
     return results
@@ -63,9 +63,9 @@ class Summary:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """A setting with its chosen gamma_0 and the records of its long runs, a list for each seed of the plan."""
+    """A setting with its chosen gamma_0 and the records of its long runs, a list for each seed."""
 
     setting: Setting
     grid: list[GridPoint]
@@ -136,7 +136,8 @@ def decay_label(q: float) -> str:
     return f"k^-1/{1 / q:g}" if q else "constant"
 
 
-def _decayed(best: Setting, q: float) -> Setting:
+def decayed(best: Setting, q: float) -> Setting:
+    """A setting with another decay, as Figure 4 has it."""
     change = {"label": decay_label(q), "q": q, "schedule": None, "role": "peer"}
     return best.model_copy(update=change)
 

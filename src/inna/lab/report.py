@@ -36,7 +36,7 @@ def publish(
         plan: what was run.
         results: what came out; may be empty (Figure 1 alone), or unfinished.
         missing: the runs that are not complete.
-        drawn: figures that are SVG files already, by title.
+        drawn: figures that are SVG files already, by title; beside each its numbers as CSV.
 
     Returns:
         The files written.
@@ -50,7 +50,14 @@ def publish(
         plan=plan,
         version=__version__,
         missing=unfinished(missing),
-        drawn={title: _embedded("image/svg+xml", path.read_bytes()) for title, path in (drawn or {}).items()},
+        drawn={
+            title: {
+                "svg": _embedded("image/svg+xml", svg.read_bytes()),
+                "csv": _embedded("text/csv", svg.with_suffix(".csv").read_bytes()),
+                "file": f"{svg.stem}.csv",
+            }
+            for title, svg in (drawn or {}).items()
+        },
         problems=[_problem(plan, result) for result in results],
         pictures=[
             {
@@ -90,8 +97,8 @@ def publish(
 def rows(result: Result) -> list[dict[str, Any]]:
     """A row for each curve: its label, gamma_0, final loss and accuracy, how many runs diverged and count.
 
-    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds. The intervals are those of the
-    loss's geometric mean and of the accuracy's mean.
+    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds. The intervals are those of
+    the loss's geometric mean and of the accuracy's mean.
     """
     return [
         {
@@ -131,12 +138,11 @@ def _problem(plan: Plan, result: Result) -> dict[str, Any]:
         "findings": findings(plan, result),
         "pairs": pairs,
         "targets": targets,
-        "times": [
-            (name, [_reached(curve, target.loss) for target in targets]) for name, curve in named
-        ],
+        "times": [(name, [_reached(curve, target.loss) for target in targets]) for name, curve in named],
         "steps": sorted({point.lr for _, curve in result.named for point in curve.grid}),
         "grids": [
-            (name, {p.lr: p for p in c.grid if p.losses}, c.lr, judgement.sensitivity(c)) for name, c in result.named
+            (name, {p.lr: p for p in c.grid if p.losses}, c.lr, judgement.sensitivity(c))
+            for name, c in result.named
         ],
         "epochs": paper.EPOCHS,
         "distances": _distances(plan, result),
