@@ -35,7 +35,7 @@ Records = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder from which workers can import, as if its module were installed."""
+    """A folder with a user's own module."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "own_optimizers.py").write_text(
         "import os, pathlib, torch\n"
@@ -59,9 +59,7 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
     from distributed import LocalCluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
         patch.setenv("TELL", str(modules / "told"))
-        patch.syspath_prepend(modules)
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         with (
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
@@ -73,6 +71,7 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
                 dashboard_address="127.0.0.1:0",
             ) as cluster,
         ):
+            patch.syspath_prepend(modules)  # of the command, not of the workers
             yield {"ray": ray.get_runtime_context().gcs_address, "dask": cluster.scheduler_address}
         ray.shutdown()
 
@@ -381,7 +380,8 @@ def engines_see_a_gpu() -> bool:
 def test_a_worker_with_another_disk_or_another_inna_does_nothing(
     change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    order = Order(RUNS[0].model_dump(mode="json"), str(tmp_path), None, str(tmp_path), wait_for_lock=True)
+    here = str(tmp_path)
+    order = Order(RUNS[0].model_dump(mode="json"), here, None, here, wait_for_lock=True, places=[])
     status, _, told = carry_out(order._replace(**change))
     assert status == "failed"
     assert re.search(message, told)

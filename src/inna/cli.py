@@ -152,7 +152,7 @@ def train(
     device: DeviceOption = "cpu",
 ) -> None:
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
-    from .lab import plan, records, workers
+    from .lab import execution, plan, records
 
     run = plan.validated(
         plan.Run,
@@ -178,7 +178,7 @@ def train(
     )
     with _at_work() as progress:
         task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
-        workers.execute_here(
+        execution.execute_here(
             run,
             out_dir / "runs",
             data_dir,
