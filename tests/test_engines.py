@@ -191,7 +191,7 @@ def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, 
     )
     until(lambda: inside_an_epoch(long, root))
     driver.send_signal(signal.SIGINT)
-    driver.wait(timeout=60)
+    driver.wait(timeout=300)
     until(lambda: unlocked(root / long.folder / "lock"))
     assert alive(made_by(long, root)[-1])
     assert len(made_by(long, root)) < long.epochs
@@ -200,7 +200,7 @@ def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, 
 def interrupt(driver: "subprocess.Popen[bytes]") -> None:
     """Ctrl-C, as a terminal does it: to the whole group."""
     os.killpg(driver.pid, signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 130
     assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
 
@@ -298,7 +298,7 @@ def test_a_ray_cluster_that_does_not_answer_is_one_line(address: str, tmp_path: 
     with unanswered() as port:
         address = address.format(port=port)
         driver = command("figure2", tmp_path, "--engine", "ray", "--address", address)
-        _, errors = driver.communicate(timeout=120)
+        _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 1
     assert errors.decode().startswith(f"inna: no Ray cluster answers at {address}: ")
     assert errors.decode().count("\n") == 1
