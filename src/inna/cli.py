@@ -311,7 +311,7 @@ def train(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
-    from .lab import imports, plan, records, workers
+    from .lab import execution, imports, plan, records
 
     imports.search(Path())
     run = plan.validated(
@@ -340,7 +340,7 @@ def train(
     )
     with _mirrored(out_dir, tensorboard), _at_work() as progress:
         task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
-        workers.execute_here(
+        execution.execute_here(
             run,
             out_dir / "runs",
             data_dir,
