@@ -207,6 +207,17 @@ def test_foreach_matches_forloop(case):
     compare(case, {"foreach": True}, torch.float64, rtol=1e-12, atol=1e-15)
 
 
+@each_optimizer
+def test_capturable_foreach_is_no_loop_in_disguise(case, monkeypatch):
+    def loop(*_: object, **__: object) -> None:
+        raise AssertionError("the loop was called")
+
+    monkeypatch.setattr("inna.torch._inna._single_tensor_inna", loop)
+    param = torch.ones(2)
+    param.grad = torch.ones(2)
+    case([param], foreach=True, capturable=True, lr=torch.tensor(0.1)).step()
+
+
 @each_case
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_fused_matches_forloop(case, dtype):

@@ -66,6 +66,7 @@ class InertialOptimizer(Optimizer):
         }
         to_scalar = _scalar if self._on_device(group) else float
         options = {name: to_scalar(value) for name, value in options.items()}
+        options["sign"] = -1.0 if group["maximize"] else 1.0
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
         if {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter} or any(
@@ -137,11 +138,11 @@ class InertialOptimizer(Optimizer):
         return bool(group["capturable"] or group["differentiable"] or torch.compiler.is_compiling())
 
     def _takes_foreach(self, tensors: Tensors, group: dict[str, Any]) -> bool:
-        if self._on_device(group):  # there each parameter has coefficients of its own
-            return False
         if group["foreach"] is None:
-            return all(p.device.type in ("cuda", "xpu") for p in tensors.params) and all(
-                type(p) in (Tensor, torch.nn.Parameter) for p in group["params"]
+            return (
+                not group["differentiable"]
+                and all(p.device.type in ("cuda", "xpu") for p in tensors.params)
+                and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
             )
         return bool(group["foreach"])
 

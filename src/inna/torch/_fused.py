@@ -33,7 +33,7 @@ def fused_step(
     grad_scale, found_inf = amp
     if numbers["lr"] == 0 or (found_inf is not None and found_inf.item()):
         return
-    sign = -1.0 if group["maximize"] else 1.0
+    sign = numbers.pop("sign")
     numbers |= {
         "coupled": 0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"]),
         "sigma": float(group.get("sigma", 0)),
