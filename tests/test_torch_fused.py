@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from inna.torch import INNA, INNAprop, _fused
+from inna.torch import INNA, INNAprop, _fused_cpu
 from torch_settings import BOTH, CASES, IMPLEMENTATIONS
 
 
@@ -152,7 +152,7 @@ def test_a_failing_compiler_is_quoted_and_leaves_no_file(tmp_path):
 
 
 def test_processes_that_start_together_build_once_and_say_so_once(tmp_path):
-    built = _fused._library(_fused._cache_directory())
+    built = _fused_cpu._library(_fused_cpu._cache_directory())
     compiler = tmp_path / "c++"  # takes its time and then "compiles" what is there already
     compiler.write_text(
         f"#!/bin/sh\necho x >> {tmp_path}/calls\nsleep 1\n"
@@ -172,10 +172,10 @@ def test_processes_that_start_together_build_once_and_say_so_once(tmp_path):
 
 
 def test_the_library_is_keyed_by_source_torch_and_processor(tmp_path, monkeypatch):
-    monkeypatch.setattr(_fused, "_build", lambda library: library.touch())
-    names = {_fused._library(tmp_path).name}
-    for owner, name, value in [(torch, "__version__", "0"), (_fused, "_processor", lambda: "another")]:
+    monkeypatch.setattr(_fused_cpu, "_build", lambda library: library.touch())
+    names = {_fused_cpu._library(tmp_path).name}
+    for owner, name, value in [(torch, "__version__", "0"), (_fused_cpu, "_processor", lambda: "another")]:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
-            names.add(_fused._library(tmp_path).name)
+            names.add(_fused_cpu._library(tmp_path).name)
     assert len(names) == 3

@@ -14,6 +14,7 @@ from .. import reference
 __all__ = ["InertialOptimizer", "Number", "Tensors"]
 
 Number = float | Tensor
+_FUSED_DEVICES = ["cpu", "cuda"]
 
 
 class Tensors(NamedTuple):
@@ -64,8 +65,7 @@ class InertialOptimizer(Optimizer):
             "speed": group["beta"] if group["initial_speed"] is None else group["initial_speed"],
             "decay": group["weight_decay"] if group["decoupled_weight_decay"] else 0.0,
         }
-        to_scalar = _scalar if self._on_device(group) else float
-        options = {name: to_scalar(value) for name, value in options.items()}
+        options = {name: self._scalar(value, group) for name, value in options.items()}
         options["sign"] = -1.0 if group["maximize"] else 1.0
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
@@ -92,6 +92,10 @@ class InertialOptimizer(Optimizer):
         grads: list[Tensor],
     ) -> None:
         """Collect the parameters with a gradient, and their state; `torch.compile` knows this method."""
+        on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
+        check = (
+            group["kahan_sum"] or group["capturable"] or on_gpu
+        )  # a checkpoint may come from another setting
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -102,7 +106,7 @@ class InertialOptimizer(Optimizer):
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
                 )
             state = self.state[param]
-            if "momentum_buffer" not in state or group["kahan_sum"] or group["capturable"]:
+            if "momentum_buffer" not in state or check:
                 if "psi" in state and not self._convert_psi(param, state, group):
                     continue
                 self._complete_state(param, state, group)
@@ -115,10 +119,10 @@ class InertialOptimizer(Optimizer):
 
     def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Create what is missing; the momentum u_0 = 0 is what it is before the first step."""
-        if group["fused"] and not (param.device.type == "cpu" and param.is_floating_point()):
+        if group["fused"] and not (param.device.type in _FUSED_DEVICES and param.is_floating_point()):
             raise RuntimeError(
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
-                f"['cpu'] but {param.dtype} and {param.device.type}; use foreach=True"
+                f"{_FUSED_DEVICES} but {param.dtype} and {param.device.type}; use foreach=True"
             )
         device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
         if "step" not in state:
@@ -136,6 +140,11 @@ class InertialOptimizer(Optimizer):
     def _on_device(self, group: dict[str, Any]) -> bool:
         """Whether tensor options stay tensors; else they are read once and the step is made of numbers."""
         return bool(group["capturable"] or group["differentiable"] or torch.compiler.is_compiling())
+
+    def _scalar(self, value: Number, group: dict[str, Any]) -> Number:
+        if not isinstance(value, Tensor) or not (self._on_device(group) or group["fused"]):
+            return float(value)
+        return value.reshape(())  # each fused kernel reads it where it is
 
     def _takes_foreach(self, tensors: Tensors, group: dict[str, Any]) -> bool:
         if group["foreach"] is None:
@@ -265,10 +274,6 @@ def _state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
     if dtype is None:
         return param.dtype
     return dtype.to_complex() if param.is_complex() else dtype
-
-
-def _scalar(value: Number) -> Number:
-    return value.reshape(()) if isinstance(value, Tensor) else value
 
 
 def _plain(tensors: Tensors) -> Tensors:

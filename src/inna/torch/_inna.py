@@ -14,7 +14,7 @@ __all__ = ["INNA"]
 
 
 def _single_tensor_inna(
-    tensors: Tensors, directions: Iterable[Tensor], *, capturable: bool, **options: Number
+    tensors: Tensors, directions: Iterable[Tensor], *, capturable: bool, **options: Any
 ) -> None:
     """One parameter after the other, its v drawn from `directions`. This loop is the truth."""
     for param, u, step, low, v in zip(*tensors[:4], directions, strict=True):
@@ -35,7 +35,7 @@ def _single_tensor_inna(
 
 
 def _multi_tensor_inna(
-    tensors: Tensors, directions: list[Tensor], *, capturable: bool, **options: Number
+    tensors: Tensors, directions: list[Tensor], *, capturable: bool, **options: Any
 ) -> None:
     """All parameters at once, which are `_alike`; `directions` is used up."""
     params, us, steps, lows = tensors[:4]
@@ -212,8 +212,8 @@ class INNA(InertialOptimizer):
                 directions = self._foreach_directions(some, group, options, capturable)
                 _multi_tensor_inna(some, directions, capturable=capturable, **options)
         else:
-            directions = self._directions(tensors, group, options, capturable)
-            _single_tensor_inna(tensors, directions, capturable=capturable, **options)
+            each = self._directions(tensors, group, options, capturable)
+            _single_tensor_inna(tensors, each, capturable=capturable, **options)
 
     def _directions(
         self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
