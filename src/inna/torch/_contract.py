@@ -51,22 +51,23 @@ class InertialOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.set_grad_enabled(self.defaults["differentiable"]):
-            for group in self.param_groups:
-                self._step_group(group)
+            for index, group in enumerate(self.param_groups):
+                if group["fused"]:
+                    self._step_eagerly(index)
+                else:
+                    self._step_group(index)
         return loss
 
-    def _step_group(self, group: dict[str, Any]) -> None:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _step_eagerly(self, index: int) -> None:
+        """A fused step is compiled already; this way a schedule recompiles nothing."""
+        self._step_group(index)
+
+    def _step_group(self, index: int) -> None:
+        group = self.param_groups[index]  # torch.compile knows a group by this expression only
         tensors = Tensors([], [], [], [], [], [])
         self._init_group(group, *tensors)
-        options: dict[str, Any] = {
-            "lr": group["lr"],
-            "alpha": group["alpha"],
-            "beta": group["beta"],
-            "speed": group["beta"] if group["initial_speed"] is None else group["initial_speed"],
-            "decay": group["weight_decay"] if group["decoupled_weight_decay"] else 0.0,
-        }
-        options = {name: self._scalar(value, group) for name, value in options.items()}
-        options["sign"] = -1.0 if group["maximize"] else 1.0
+        options = self._options(group)
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
         if {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter} or any(
@@ -141,10 +142,25 @@ class InertialOptimizer(Optimizer):
         """Whether tensor options stay tensors; else they are read once and the step is made of numbers."""
         return bool(group["capturable"] or group["differentiable"] or torch.compiler.is_compiling())
 
-    def _scalar(self, value: Number, group: dict[str, Any]) -> Number:
-        if not isinstance(value, Tensor) or not (self._on_device(group) or group["fused"]):
-            return float(value)
-        return value.reshape(())  # each fused kernel reads it where it is
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The numbers of a step, of which some may be tensors."""
+        decay = group["weight_decay"] if group["decoupled_weight_decay"] else 0.0
+        sign = -1.0 if group["maximize"] else 1.0
+        scheduled = {name: group[name] for name in ("lr", "alpha", "beta")}
+        if torch.compiler.is_compiling() and not all(isinstance(v, Tensor) for v in scheduled.values()):
+            scheduled = self._tensors(group)
+        speed = scheduled["beta"] if group["initial_speed"] is None else group["initial_speed"]
+        options = {**scheduled, "speed": speed, "decay": decay, "sign": sign}
+        keep = self._on_device(group) or group["fused"]  # each fused kernel reads a tensor where it is
+        return {
+            name: value.reshape(()) if keep and isinstance(value, Tensor) else float(value)
+            for name, value in options.items()
+        }
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _tensors(self, group: dict[str, Any]) -> dict[str, Tensor]:
+        """For a compiled step: numbers read outside of its graphs, so that a new value recompiles nothing."""
+        return {name: torch.as_tensor(group[name], dtype=torch.float64) for name in ("lr", "alpha", "beta")}
 
     def _takes_foreach(self, tensors: Tensors, group: dict[str, Any]) -> bool:
         if group["foreach"] is None:

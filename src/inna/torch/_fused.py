@@ -4,7 +4,6 @@ from collections.abc import Callable
 from itertools import compress
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ._contract import Tensors
@@ -14,7 +13,6 @@ __all__ = ["fused_step"]
 Amp = tuple[Tensor | None, Tensor | None]  # GradScaler's grad_scale and found_inf
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any], amp: Amp) -> None:
     """One step of the parameters of a group in one pass over memory; obeys GradScaler."""
     devices = dict.fromkeys(param.device for param in tensors.params)

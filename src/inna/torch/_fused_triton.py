@@ -150,7 +150,8 @@ def fused_triton_step(
         moves: Any = values["lr"] != 0
         if found_inf is not None:
             moves = (found_inf == 0) & moves
-        torch._foreach_add_(tensors.steps, moves.float() if isinstance(moves, Tensor) else int(moves))
+        moves = [moves.float()] * len(tensors.steps) if isinstance(moves, Tensor) else int(moves)
+        torch._foreach_add_(tensors.steps, moves)
 
 
 def _at(value: Number, device: torch.device) -> Any:

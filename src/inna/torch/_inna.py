@@ -49,7 +49,7 @@ def _multi_tensor_inna(
     _foreach_add(thetas, directions, -push)
     _foreach_scale(us, damp)
     _foreach_add(us, directions, gain)
-    torch._foreach_add_(steps, 1 if not isinstance(lr, Tensor) else (lr != 0).to(steps[0]))
+    torch._foreach_add_(steps, [(lr != 0).to(steps[0])] * len(steps) if isinstance(lr, Tensor) else 1)
     if thetas is lows:
         directions.clear()  # their memory is wanted
         before = [param.clone() for param in params]
