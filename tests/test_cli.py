@@ -79,7 +79,10 @@ def test_the_version() -> None:
         (["--device", "tpu9"], "device 'tpu9' is not to be had"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("INNA_DATA", str(tmp_path / "no data sets"))
     done = digits(*arguments, out=tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.startswith("inna: ")
@@ -99,7 +102,10 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: lis
         (["explain", "--alpha", "-1"], "alpha must be finite and non-negative, got -1.0"),
     ],
 )
-def test_other_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_other_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("INNA_DATA", str(tmp_path / "no data sets"))
     where = ["--out", str(tmp_path)] if arguments[0] == "reproduce" else []
     done = inna(*arguments, *where)
     assert done.returncode == 1

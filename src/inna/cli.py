@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 from filelock import FileLock
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from . import __version__, hyperparameters
@@ -22,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data_app = typer.Typer(help="Data sets: download them, see what is there, check it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 out = Console(width=None if sys.stdout.isatty() else 110, soft_wrap=False)
 err = Console(stderr=True)
 
@@ -34,18 +45,21 @@ class Target(StrEnum):
     figure3 = "figure3"
     figure4 = "figure4"
     all = "all"
+    theory = "theory"
 
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
 DataDirOption = Annotated[
-    Path | None, typer.Option(help="Folder with mnist/, cifar-10-batches-bin/, cifar-100-binary/.")
+    Path | None, typer.Option(help="Folder of the data sets; the default is $INNA_DATA, or a cache of yours.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
 
 
 @app.command()
 def reproduce(
-    target: Annotated[Target, typer.Argument(help="Which figure of the paper.")],
+    target: Annotated[
+        Target, typer.Argument(help="Which figure of the paper, all four, or pictures of its theory.")
+    ],
     preset: Annotated[str, typer.Option(help="quick (minutes, embedded digits) or paper.")] = "quick",
     out_dir: OutOption = Path("results"),
     data_dir: DataDirOption = None,
@@ -61,6 +75,9 @@ def reproduce(
 
     It can be stopped or killed at any moment; the same command goes on from there.
     """
+    if target is Target.theory:
+        _draw_theory(out_dir)
+        return
     from .lab import figures, plan, protocol, report, workers
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device))
@@ -96,7 +113,12 @@ def reproduce(
 
 @app.command()
 def train(
-    dataset: Annotated[str, typer.Option(help="mnist5k, digits, mnist, fashion-mnist, cifar10 or cifar100.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="mnist5k, digits, mnist, fashion-mnist, cifar10, cifar100, or your own .npz or image folder."
+        ),
+    ],
     network: Annotated[str, typer.Option(help="nin, lenet5 or small.")],
     optimizer: Annotated[
         str, typer.Option(help="inna, sgd, adam, ... or a class such as torch.optim.AdamW.")
@@ -163,6 +185,15 @@ def train(
 
 
 @app.command()
+def explorer(out_dir: OutOption = Path("results")) -> None:
+    """Write a page with which Figure 1 can be played: sliders for alpha, beta, the step and the start."""
+    from .lab import explorer
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    print(explorer.write(out_dir))
+
+
+@app.command()
 def explain(
     lr: Annotated[float, typer.Option(help="Step size gamma.")] = 0.1,
     alpha: Annotated[float, typer.Option(help="Viscous damping.")] = 0.5,
@@ -173,6 +204,91 @@ def explain(
 ) -> None:
     """Say what a setting of lr, alpha and beta means, and with a curvature how stable it is."""
     print(hyperparameters.describe(lr, alpha, beta, curvature))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(help="mnist, fashion-mnist, cifar10, cifar100.")],
+    data_dir: DataDirOption = None,
+) -> None:
+    """Download data sets from their official sources; the same command goes on after an interruption."""
+    from .lab import fetch, sources
+
+    wanted = {name: _official(name) for name in names}
+    failed = False
+    with _at_work(DownloadColumn(), "left") as progress:
+        for name, source in wanted.items():
+            task = progress.add_task(name, total=None)
+
+            def tell(doing: str, done: int, total: int, task: TaskID = task, name: str = name) -> None:
+                progress.update(task, description=f"{name}: {doing}", completed=done, total=total or None)
+
+            try:
+                folder = fetch.fetch(source, sources.home(data_dir), on_progress=tell)
+            except (sources.DataError, OSError) as error:
+                failed = True
+                _fail(f"{name}: {error}", 1)
+            else:
+                print(f"{name}: {folder}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@data_app.command("list")
+def data_list(data_dir: DataDirOption = None) -> None:
+    """List the data sets: what they hold, and whether the files that are there are the official ones."""
+    from .lab import data, sources
+
+    where = sources.home(data_dir)
+    table = Table("name", "images", "classes", "pixels", "download", "folder", "files")
+    for name, entry in data.DATASETS.items():
+        channels, height, width = entry.shape
+        row = [
+            name,
+            f"{entry.train:,} + {entry.test:,}",
+            f"{entry.classes}",
+            f"{height} x {width}" + (f" x {channels}" if channels > 1 else ""),
+        ]
+        if source := sources.OFFICIAL.get(name):
+            size = sum(file.size for file in source.downloads)
+            folder = source.find(where)
+            row += [f"{size / 1e6:.0f} MB", str(folder.relative_to(where)) if folder else "-"]
+            row += [_summary(source.states(where))]
+        else:
+            row += ["-", "-", "in a package"]
+        table.add_row(*row)
+    print(f"data sets in {where}")
+    out.print(table)
+
+
+@data_app.command("verify")
+def data_verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which data sets; the default is all that are there.")
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Compare every file with the official one by its SHA-256; exit with 1 if one differs or is missing."""
+    from .lab import sources
+
+    where = sources.home(data_dir)
+    here = [name for name, source in sources.OFFICIAL.items() if source.find(where)]
+    if not (names or here):
+        raise ValueError(f"found no data set in {where}: get one with `inna data fetch`, or use --data-dir")
+    meaning = {
+        sources.State.official: "the official file",
+        sources.State.differs: "NOT the official file: damaged, or another copy",
+        sources.State.unpacked: "not checked: unpacked, checksums are published for the .gz only",
+        sources.State.missing: "MISSING",
+    }
+    states = set()
+    for name in names or here:
+        source = _official(name)
+        for file, state in source.states(where).items():
+            print(f"{source.find(where) or where / source.folder}/{file.name}: {meaning[state]}")
+            states.add(state)
+    if states & {sources.State.differs, sources.State.missing}:
+        raise typer.Exit(1)
 
 
 @app.callback(invoke_without_command=True)
@@ -196,13 +312,13 @@ def _fail(message: str, status: int) -> int:
 
 
 @contextmanager
-def _at_work() -> Iterator[Progress]:
+def _at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") -> Iterator[Progress]:
     """Show progress, on a terminal only; Ctrl-C ends the work, which the same command takes up again."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs, left"),
+        count or MofNCompleteColumn(),
+        TextColumn(caption),
         TimeRemainingColumn(),
     )
     try:
@@ -211,6 +327,15 @@ def _at_work() -> Iterator[Progress]:
     except KeyboardInterrupt:
         message = "stopped; nothing is lost, the same command goes on from here"
         raise typer.Exit(_fail(message, 130)) from None
+
+
+def _draw_theory(out_dir: Path) -> None:
+    from .lab import figures, theory
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name, draw in theory.PICTURES.items():
+        for path in figures.save(draw(), out_dir, name):
+            print(path)
 
 
 def _table(result: Any, epochs: int) -> Table:
@@ -240,6 +365,22 @@ def _check_data(loaded: Any, data_dir: Path | None) -> None:
     for problem in loaded.problems:
         if problem.dataset not in data.EMBEDDED:
             data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
+
+
+def _official(name: str) -> Any:
+    from .lab import sources
+
+    if name not in sources.OFFICIAL:
+        raise ValueError(f"no source for the data set {name!r}: choose from {', '.join(sources.OFFICIAL)}")
+    return sources.OFFICIAL[name]
+
+
+def _summary(states: dict[Any, Any]) -> str:
+    """One word or two for all files of a data set."""
+    found = set(states.values())
+    if "missing" in found:
+        return "not here" if len(found) == 1 else "incomplete"
+    return ", ".join("not official" if state == "differs" else state for state in sorted(found))
 
 
 def _torch_device(name: str) -> str:

@@ -3,12 +3,16 @@
 Data flows one way, and each station is one module:
 
 - `inna.lab.plan`: what is to be run, as plain data; the presets are TOML files in ``plans/``.
-- `inna.lab.data`, `inna.lab.networks`: what it is run on.
+- `inna.lab.data`, `inna.lab.networks`: what it is run on; `inna.lab.sources`, `inna.lab.fetch`: where the
+  official data come from; `inna.lab.formats`, `inna.lab.own_data`: how files are read.
 - `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint.
 - `inna.lab.workers`: many runs, spread over processes.
 - `inna.lab.records`: what a run leaves on the disk, as plain data.
 - `inna.lab.protocol`: Section 5.2 of the paper: which runs, and what is chosen from them.
-- `inna.lab.figures`, `inna.lab.report`: what people look at. `inna.lab.figure1` stands alone.
+- `inna.lab.figures`, `inna.lab.report`: what people look at.
+
+`inna.lab.figure1` stands alone, and so do `inna.lab.explorer`, a page in which it is played with, and
+`inna.lab.theory`, the pictures of what the paper proves.
 """
 
 try:

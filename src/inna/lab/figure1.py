@@ -57,13 +57,20 @@ def objective(x: float, y: float) -> tuple[float, float, float]:
 
 
 def trajectory(
-    alpha: float, beta: float, *, initial_speed: float = INITIAL_SPEED, lr: float = LR, steps: int = STEPS
+    alpha: float,
+    beta: float,
+    *,
+    start: tuple[float, float] = START,
+    initial_speed: float = INITIAL_SPEED,
+    lr: float = LR,
+    steps: int = STEPS,
 ) -> NDArray[np.float64]:
     """The paper's recursion (12) on Figure 1's function.
 
     Args:
         alpha: viscous damping, >= 0.
         beta: Newtonian damping, > 0.
+        start: theta_0.
         initial_speed: s of the start.
         lr: constant step gamma.
         steps: number of updates.
@@ -75,7 +82,7 @@ def trajectory(
         >>> trajectory(0.5, 0.1, steps=10_000)[-1].round(6)
         array([-0.996356,  0.998856,  1.996981])
     """
-    x, y = START
+    x, y = start
     value, gx, gy = objective(x, y)
     px = initial_psi(x, gx, alpha=alpha, beta=beta, initial_speed=initial_speed)
     py = initial_psi(y, gy, alpha=alpha, beta=beta, initial_speed=initial_speed)
