@@ -15,7 +15,7 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --pyargs inna --doctest-modules -p no:cacheprovider -q
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -48,11 +48,48 @@ class Target(StrEnum):
     theory = "theory"
 
 
+class Engine(StrEnum):
+    """Where runs can be executed."""
+
+    local = "local"
+    ray = "ray"
+    dask = "dask"
+
+
+class Format(StrEnum):
+    """What `export` can write."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
+FolderArgument = Annotated[Path, typer.Argument(help="The folder that was --out.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Folder of the data sets; the default is $INNA_DATA, or a cache of yours.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
+
+EngineOption = Annotated[
+    Engine, typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Of a running Ray or Dask cluster; without it one is started here.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Runs at once; the default is all that there is room for.")
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--dataset", help="Only this data set of the plan; may be repeated.")
+]
+TensorboardOption = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Copy the records for TensorBoard as they come: OUT/tensorboard."),
+]
+
+
+INITS = "glorot_normal, glorot_uniform, he_normal, or own: the network's own weights."
+SAMPLING = "epochs: every image once an epoch; independent: each mini-batch drawn with replacement."
 
 
 @app.command()
@@ -60,16 +97,18 @@ def reproduce(
     target: Annotated[
         Target, typer.Argument(help="Which figure of the paper, all four, or pictures of its theory.")
     ],
-    preset: Annotated[str, typer.Option(help="quick (minutes, embedded digits) or paper.")] = "quick",
+    preset: Annotated[
+        str,
+        typer.Option(help="quick (minutes, embedded digits), laptop (an hour) or paper; or a plan's .toml."),
+    ] = "quick",
     out_dir: OutOption = Path("results"),
     data_dir: DataDirOption = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option(help="Only this data set of the preset; may be repeated.")
-    ] = None,
+    dataset: OnlyOption = None,
     device: DeviceOption = "cpu",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; the default is one a processor, or one on a GPU.")
-    ] = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
+    jobs: JobsOption = None,
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Reproduce the paper's figures: run what they need, draw them, write the report.
 
@@ -78,37 +117,164 @@ def reproduce(
     if target is Target.theory:
         _draw_theory(out_dir)
         return
-    from .lab import figures, plan, protocol, report, workers
+    from .lab import drawing, figure1, plan, records, report
 
-    loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device))
+    loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
     out_dir.mkdir(parents=True, exist_ok=True)
     results = []
     if numbers != [1]:
-        _check_data(loaded, data_dir)
-        if jobs is None:
-            jobs = workers.processors() if device == "cpu" else 1
-        with (
-            _at_work() as progress,
-            workers.Workers(out_dir / "runs", data_dir, jobs=jobs, progress=progress) as pool,
-        ):
-            results = protocol.reproduce(loaded, pool, numbers)
-    drawings = {
-        1: ("Figure 1: INNA on a non-smooth, ill-conditioned valley", figures.draw_figure1),
-        2: ("Figure 2: INNA for four choices of (α, β)", lambda: figures.draw_figure2(results)),
-        3: ("Figure 3: INNA against SGD, ADAGRAD and ADAM", lambda: figures.draw_figure3(results)),
-        4: ("Figure 4: slower decays of the step, and ADAM", lambda: figures.draw_figure4(results)),
-    }
+        cluster = {"engine": engine, "address": address, "jobs": jobs}
+        results = _carry_out(loaded, numbers, out_dir, data_dir, tensorboard, cluster)
+    paths = []
     with FileLock(out_dir / ".lock"):
-        drawn = {drawings[n][0]: figures.save(drawings[n][1](), out_dir, f"figure{n}") for n in numbers}
-        svgs = {title: paths[1] for title, paths in drawn.items()}
-        written = report.write(out_dir, loaded, results, svgs)
-    for result in results:
-        out.print(_table(result, loaded.epochs))
-        for sentence in report.findings(result):
-            print(f"  {sentence}")
-    for path in [p for paths in drawn.values() for p in paths] + written:
-        print(path)
+        if 1 in numbers:
+            paths = [*drawing.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
+            records.write_atomically(paths[-1], figure1.table().encode())
+        drawn = {figure1.TITLE: paths[1]} if paths else {}
+        paths += report.publish(out_dir, loaded, results, drawn=drawn)
+    _show(loaded, results, paths)
+
+
+@app.command("run")
+def run_(
+    plan_file: Annotated[
+        str, typer.Argument(metavar="PLAN", help="A plan's .toml file, or a preset's name.")
+    ],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder for records and report.  [default: results/PLAN]")
+    ] = None,
+    data_dir: DataDirOption = None,
+    dataset: OnlyOption = None,
+    device: Annotated[str | None, typer.Option(help="torch device, instead of the plan's.")] = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
+    jobs: JobsOption = None,
+    tensorboard: TensorboardOption = False,
+) -> None:
+    """Carry out a plan: choose each gamma_0, run what is left to be run, draw the figures, write the report.
+
+    It can be stopped or killed at any moment; the same command goes on from there.
+    """
+    from .lab import plan
+
+    loaded = plan.load(plan_file, datasets=dataset or (), device=device)
+    _torch_device(loaded.device, engine)
+    out_dir = out_dir or Path("results") / plan.file_name(loaded.name)
+    _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
+
+
+@app.command()
+def compare(
+    optimizer: Annotated[
+        list[str],
+        typer.Option(
+            help="NAME, KEY=VALUE, ...: its options, q, schedule, grid (0.1 0.2) and label; repeat."
+        ),
+    ],
+    dataset: Annotated[str, typer.Option(help="A data set's name, or your own .npz or image folder.")],
+    network: Annotated[str, typer.Option(help="nin, lenet5, small, or an import path.")],
+    grid: Annotated[str, typer.Option(help="The steps gamma_0 to choose from.")] = (
+        "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1"
+    ),
+    epochs: Annotated[int, typer.Option()] = 12,
+    selection_epochs: Annotated[
+        int | None, typer.Option(help="gamma_0 is chosen after so many; the default is a quarter.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many; each is a run.")] = 5,
+    batch_size: Annotated[int, typer.Option()] = 32,
+    init: Annotated[str, typer.Option(help=INITS)] = "glorot_normal",
+    sampling: Annotated[str, typer.Option(help=SAMPLING)] = "epochs",
+    train_images: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
+    test_images: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
+    threads: Annotated[int, typer.Option(help="Of each run.")] = 1,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the plan, records and report.")] = Path(
+        "results/comparison"
+    ),
+    data_dir: DataDirOption = None,
+    device: DeviceOption = "cpu",
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
+    jobs: JobsOption = None,
+    tensorboard: TensorboardOption = False,
+) -> None:
+    """Compare optimizers on one problem, each with the best gamma_0 of its grid.
+
+    The plan is written to OUT/plan.toml, to be edited and given to `inna run`.
+    """
+    from .lab import comparing, plan
+
+    loaded = comparing.plan(
+        optimizer,
+        dataset=dataset,
+        network=network,
+        train=train_images,
+        test=test_images,
+        grid=grid,
+        epochs=epochs,
+        selection_epochs=selection_epochs or max(1, epochs // 4),
+        seeds=list(range(seeds)),
+        batch_size=batch_size,
+        init=init,
+        sampling=sampling,
+        threads=threads,
+        device=_torch_device(device, engine),
+    )
+    comparing.keep(out_dir / "plan.toml", loaded)
+    loaded = plan.load(str(out_dir / "plan.toml"))
+    _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
+
+
+@app.command()
+def status(folder: FolderArgument) -> None:
+    """Say what is done of a plan, what some process is at, what diverged, and how long the rest will take."""
+    from .lab.status import status
+
+    found = status(folder)
+    table = Table(title=str(folder))
+    table.add_column("problem")
+    table.add_column("optimizer")
+    for heading in ("choosing gamma_0, runs", "gamma_0", "epochs", "diverged", "at work"):
+        table.add_column(heading, justify="right")
+    for line in found.lines:
+        table.add_row(
+            line.problem,
+            line.label,
+            "{} of {}".format(*line.selection),
+            "" if line.gamma_0 is None else f"{line.gamma_0:g}",
+            "{} of {}".format(*line.epochs),
+            str(line.diverged or ""),
+            str(line.at_work or ""),
+        )
+    out.print(table)
+    print(found.summary)
+
+
+@app.command("report")
+def report_(folder: FolderArgument) -> None:
+    """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
+    from .lab import archive, figure1, report
+
+    plan = archive.read_plan(folder)
+    results, missing = archive.results(folder, plan)
+    svg = folder / "figure1.svg"
+    drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
+    with FileLock(folder / ".lock"):
+        paths = report.publish(folder, plan, results, missing, drawn=drawn)
+    for sentence in report.unfinished(missing):
+        print(sentence)
+    _show(plan, results, paths)
+
+
+@app.command()
+def export(
+    folder: FolderArgument,
+    format: Annotated[Format, typer.Option(help="csv, or parquet (extra `parquet`).")] = Format.csv,
+) -> None:
+    """Write all records of all runs of a folder as one table, a row for each run and epoch."""
+    from .lab import export
+
+    print(export.write(folder, format.value))
 
 
 @app.command()
@@ -119,7 +285,7 @@ def train(
             help="mnist5k, digits, mnist, fashion-mnist, cifar10, cifar100, or your own .npz or image folder."
         ),
     ],
-    network: Annotated[str, typer.Option(help="nin, lenet5 or small.")],
+    network: Annotated[str, typer.Option(help="nin, lenet5, small, or an import path.")],
     optimizer: Annotated[
         str, typer.Option(help="inna, sgd, adam, ... or a class such as torch.optim.AdamW.")
     ] = "inna",
@@ -131,17 +297,23 @@ def train(
     epochs: Annotated[int, typer.Option(min=0)] = 10,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    init: Annotated[str, typer.Option(help="glorot_normal, glorot_uniform or he_normal.")] = "glorot_normal",
+    init: Annotated[str, typer.Option(help=INITS)] = "glorot_normal",
     train_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     test_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 1,
+    sampling: Annotated[str, typer.Option(help=SAMPLING)] = "epochs",
+    schedule: Annotated[
+        str | None, typer.Option(help="Instead of q: the import path of a function of k.")
+    ] = None,
     out_dir: OutOption = Path("results"),
     data_dir: DataDirOption = None,
     device: DeviceOption = "cpu",
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
-    from .lab import plan, records, workers
+    from .lab import execution, imports, plan, records
 
+    imports.search(Path())
     run = plan.validated(
         plan.Run,
         {
@@ -155,6 +327,8 @@ def train(
             "options": dict(_option(text) for text in option or []),
             "lr": lr,
             "q": q,
+            "schedule": schedule,
+            "sampling": sampling,
             "init": init,
             "batch_size": batch_size,
             "epochs": epochs,
@@ -164,9 +338,9 @@ def train(
             "evaluate": "every epoch",
         },
     )
-    with _at_work() as progress:
+    with _mirrored(out_dir, tensorboard), _at_work() as progress:
         task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
-        workers.execute_here(
+        execution.execute_here(
             run,
             out_dir / "runs",
             data_dir,
@@ -330,18 +504,72 @@ def _at_work(count: ProgressColumn | None = None, caption: str = "epochs, left")
 
 
 def _draw_theory(out_dir: Path) -> None:
-    from .lab import figures, theory
+    from .lab import drawing, theory
 
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, draw in theory.PICTURES.items():
-        for path in figures.save(draw(), out_dir, name):
+        for path in drawing.save(draw(), out_dir, name):
             print(path)
+
+
+def _run(plan: Any, out_dir: Path, data_dir: Path | None, tensorboard: bool, cluster: dict[str, Any]) -> None:
+    """Carry out a whole plan and write its report."""
+    from .lab import report
+
+    results = _carry_out(plan, [2, 3, 4], out_dir, data_dir, tensorboard, cluster)
+    with FileLock(out_dir / ".lock"):
+        paths = report.publish(out_dir, plan, results)
+    _show(plan, results, paths)
+
+
+def _carry_out(
+    plan: Any,
+    figures: list[int],
+    out_dir: Path,
+    data_dir: Path | None,
+    tensorboard: bool,
+    cluster: dict[str, Any],
+) -> Any:
+    """Execute what the figures need of a plan."""
+    from .lab import archive, protocol, workers
+
+    _check_data(plan, data_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    archive.keep_plan(out_dir, plan)
+    with (
+        _mirrored(out_dir, tensorboard),
+        _at_work() as progress,
+        workers.Workers(out_dir / "runs", data_dir, progress=progress, **cluster) as pool,
+    ):
+        return protocol.reproduce(plan, pool, figures)
+
+
+@contextmanager
+def _mirrored(out_dir: Path, tensorboard: bool) -> Iterator[None]:
+    if not tensorboard:
+        yield
+        return
+    from .lab.tensorboard import Mirror
+
+    with Mirror(out_dir):
+        yield
+
+
+def _show(plan: Any, results: Any, paths: list[Path]) -> None:
+    from .lab.findings import findings
+
+    for result in results:
+        out.print(_table(result, plan.epochs))
+        for sentence in findings(plan, result):
+            print(f"  {sentence}")
+    for path in paths:
+        print(path)
 
 
 def _table(result: Any, epochs: int) -> Table:
     from .lab import report
 
-    table = Table(title=f"{result.problem.dataset}, {result.problem.network}, after {epochs} epochs")
+    table = Table(title=f"{result.problem.title}, {result.problem.network}, after {epochs} epochs")
     table.add_column("optimizer", no_wrap=True)
     for heading in ("gamma_0", "training loss", "best to worst", "test accuracy", "worst to best"):
         table.add_column(heading, justify="right")
@@ -383,7 +611,11 @@ def _summary(states: dict[Any, Any]) -> str:
     return ", ".join("not official" if state == "differs" else state for state in sorted(found))
 
 
-def _torch_device(name: str) -> str:
+def _torch_device(name: str, engine: Engine = Engine.local) -> str:
+    """The name of a device, which a cluster may have even if this machine has not."""
+    if engine is not Engine.local:
+        return name
+
     import torch
 
     try:
@@ -393,13 +625,10 @@ def _torch_device(name: str) -> str:
     return name
 
 
-def _option(text: str) -> tuple[str, bool | float | str]:
-    key, equals, value = text.partition("=")
+def _option(text: str) -> tuple[str, Any]:
+    from .lab.comparing import value
+
+    key, equals, number = text.partition("=")
     if not (key and equals):
         raise ValueError(f"an option is written name=value, got {text!r}")
-    if value.lower() in ("true", "false"):
-        return key, value.lower() == "true"
-    try:
-        return key, float(value)
-    except ValueError:
-        return key, value
+    return key, value(number)

@@ -6,7 +6,8 @@ Data flows one way, and each station is one module:
 - `inna.lab.data`, `inna.lab.networks`: what it is run on; `inna.lab.sources`, `inna.lab.fetch`: where the
   official data come from; `inna.lab.formats`, `inna.lab.own_data`: how files are read.
 - `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint.
-- `inna.lab.workers`: many runs, spread over processes.
+- `inna.lab.execution`: one run, executed in this process or by a worker somewhere.
+- `inna.lab.workers`: many runs, spread over workers; `inna.lab.engines`: where these are.
 - `inna.lab.records`: what a run leaves on the disk, as plain data.
 - `inna.lab.protocol`: Section 5.2 of the paper: which runs, and what is chosen from them.
 - `inna.lab.figures`, `inna.lab.report`: what people look at.

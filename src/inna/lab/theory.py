@@ -22,7 +22,7 @@ from ..dynamics import (
 )
 from ..nonsmooth import FiniteSum
 from ..reference import psi_from_momentum
-from .figures import SETTINGS
+from .drawing import SETTINGS
 
 __all__ = [
     "PICTURES",
