@@ -1,8 +1,8 @@
-"""Five seeds of NiN on 50,000 images like CIFAR-10's: the laboratory on one GPU against plain loops in turn.
+"""Five seeds of NiN on 50,000 images like CIFAR-10's: ours on one GPU against plain loops in turn.
 
-Run it with `python benchmarks/seeds_gpu.py [--device cuda] [--seeds 5] [--jobs 5 ...] [--epochs 2] [--images N]`.
-A plain loop is that of train_nin.py, its data on the device as well, one seed after the other; both evaluate the
-training and the test loss after every epoch. The ratio of the two times is printed for each number of jobs.
+Run it with `python benchmarks/seeds_gpu.py [--device cuda] [--seeds 5] [--jobs 1 3 5] [--epochs 2]`. The
+plain loops, one seed after the other, have their data on the device as well; both evaluate the training and
+the test loss after every epoch. The ratio of the two times is printed for each number of jobs.
 """
 
 import argparse
