@@ -49,7 +49,7 @@ def test_figure_1_needs_no_training(tmp_path: Path) -> None:
     done = inna("reproduce", "figure1", "--out", str(tmp_path))
     assert done.returncode == 0
     names = [Path(line).name for line in done.stdout.splitlines()]
-    assert names == ["figure1.png", "figure1.svg", "report.html", "results.json"]
+    assert names == ["figure1.png", "figure1.svg", "figure1.csv", "report.html", "results.json"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
     first = (tmp_path / "figure1.svg").read_bytes()
     inna("reproduce", "figure1", "--out", str(tmp_path))
