@@ -104,6 +104,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Records:
         protocol.reproduce(PLAN, workers, [2])
     found = lasting(root)
     assert len(found) == 4  # selection and long, two seeds
+    made = {record["process"] for log in root.rglob("records.jsonl") for record in records.read(log)}
+    assert len(made) == 1  # a worker is kept from phase to phase
     return found
 
 

@@ -103,7 +103,7 @@ def pictures(plan: Plan, results: Sequence[Result]) -> list[Picture]:
     drawn = []
     if any(result.candidates for result in begun):
         drawn.append(_figure2(plan, [r for r in begun if r.candidates], looks))
-    if any(len(result.compared) > 1 for result in begun):
+    if any(len(result.compared) > 1 or not result.best for result in begun):
         drawn.append(_figure3(plan, begun, looks))
     if any(result.decays for result in begun):
         drawn.append(_figure4(plan, [r for r in begun if r.decays], looks))
@@ -123,7 +123,7 @@ def _figure2(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -
 
 def _figure3(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
     best = any(result.best for result in results)
-    title = "Figure 3: the best candidate against its peers" if best else "Figure 3: the optimizers compared"
+    title = "Figure 3: the best candidate against its peers" if best else "The optimizers compared"
     columns = [_loss_and_accuracy(plan, result, result.compared, looks) for result in results]
     return Picture("figure3", title, BANDS + _overlaid(plan, results), columns)
 
