@@ -85,7 +85,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 100) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = 300) -> None:
     """Wait for something that is bound to happen."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -35,7 +35,7 @@ Records = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder from which workers can import, as if its module were installed."""
+    """A folder with a user's own module."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "own_optimizers.py").write_text(
         "import os, pathlib, torch\n"
@@ -59,9 +59,7 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
     from distributed import LocalCluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
         patch.setenv("TELL", str(modules / "told"))
-        patch.syspath_prepend(modules)
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         with (
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
@@ -73,6 +71,7 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
                 dashboard_address="127.0.0.1:0",
             ) as cluster,
         ):
+            patch.syspath_prepend(modules)  # of the command, not of the workers
             yield {"ray": ray.get_runtime_context().gcs_address, "dask": cluster.scheduler_address}
         ray.shutdown()
 
@@ -105,6 +104,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Records:
         protocol.reproduce(PLAN, workers, [2])
     found = lasting(root)
     assert len(found) == 4  # selection and long, two seeds
+    made = {record["process"] for log in root.rglob("records.jsonl") for record in records.read(log)}
+    assert len(made) == 1  # a worker is kept from phase to phase
     return found
 
 
@@ -192,7 +193,7 @@ def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, 
     )
     until(lambda: inside_an_epoch(long, root))
     driver.send_signal(signal.SIGINT)
-    driver.wait(timeout=60)
+    driver.wait(timeout=300)
     until(lambda: unlocked(root / long.folder / "lock"))
     assert alive(made_by(long, root)[-1])
     assert len(made_by(long, root)) < long.epochs
@@ -201,7 +202,7 @@ def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, 
 def interrupt(driver: "subprocess.Popen[bytes]") -> None:
     """Ctrl-C, as a terminal does it: to the whole group."""
     os.killpg(driver.pid, signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 130
     assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
 
@@ -299,7 +300,7 @@ def test_a_ray_cluster_that_does_not_answer_is_one_line(address: str, tmp_path: 
     with unanswered() as port:
         address = address.format(port=port)
         driver = command("figure2", tmp_path, "--engine", "ray", "--address", address)
-        _, errors = driver.communicate(timeout=120)
+        _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 1
     assert errors.decode().startswith(f"inna: no Ray cluster answers at {address}: ")
     assert errors.decode().count("\n") == 1
@@ -381,7 +382,8 @@ def engines_see_a_gpu() -> bool:
 def test_a_worker_with_another_disk_or_another_inna_does_nothing(
     change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    order = Order(RUNS[0].model_dump(mode="json"), str(tmp_path), None, str(tmp_path), wait_for_lock=True)
+    here = str(tmp_path)
+    order = Order(RUNS[0].model_dump(mode="json"), here, None, here, wait_for_lock=True, places=[])
     status, _, told = carry_out(order._replace(**change))
     assert status == "failed"
     assert re.search(message, told)

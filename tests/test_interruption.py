@@ -172,7 +172,7 @@ def test_ctrl_c_says_so_and_loses_nothing(undisturbed: Records, tmp_path: Path) 
     process = command("figure2", tmp_path)
     until(lambda: at_work(tmp_path))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
     finish(command("figure2", tmp_path))
@@ -186,7 +186,7 @@ def test_a_damaged_record_stops_the_command_and_stays_as_it_is(tmp_path: Path) -
     damaged = f"{whole[0]}\nrubbish\n{whole[1]}\n"
     (folder / "records.jsonl").write_text(damaged)
     process = command("figure2", tmp_path)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert errors.decode().count("\n") == 1
     assert "records.jsonl, line 2, is damaged: delete the folder" in errors.decode()

@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
         "inna.dynamics needs SciPy: pip install 'inna[theory]'", name=error.name
     ) from error
 
+from ._ball import Ball
 from ._descent import Descent, descent
 from ._energies import (
     energy,
@@ -28,10 +29,12 @@ from ._flows import gradient_flow, newton_flow
 from ._gradient_system import linearisation, potential, potential_weights
 from ._rates import kl_exponent, kl_rates, linear_rate, measured_rate, power_law
 from ._refinement import Refinement, refine
+from ._shadow import shadow_distance
 from ._system import DIN, Trajectory, on_quadratic
 
 __all__ = [
     "DIN",
+    "Ball",
     "Descent",
     "Refinement",
     "Trajectory",
@@ -54,4 +57,5 @@ __all__ = [
     "power_law",
     "proof_constants",
     "refine",
+    "shadow_distance",
 ]

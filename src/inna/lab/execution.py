@@ -6,6 +6,7 @@ is at, and nobody waits for the dead.
 
 import os
 import platform
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from .. import __version__
 if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
     from .plan import Run
 
-__all__ = ["Order", "Outcome", "carry_out", "execute_here"]
+__all__ = ["Order", "Outcome", "carry_out", "execute_here", "own_places"]
 
 
 def execute_here(
@@ -54,8 +55,8 @@ class Order(NamedTuple):
     sign: str
     """A file that exists as long as the command that gave the order."""
     wait_for_lock: bool
-    folders: tuple[str, ...] = ()
-    """Where the user's own modules are looked up."""
+    places: list[str]
+    """Where the command finds modules that are not installed, such as the user's own optimizer."""
     version: str = __version__
 
 
@@ -73,11 +74,9 @@ def carry_out(order: Order) -> Outcome:
     os.environ["OMP_NUM_THREADS"] = str(order.run["threads"])  # read when torch is first imported
     try:
         _check(order, worker)
-        from .imports import search
+        sys.path += [place for place in order.places if place not in sys.path]
         from .plan import Run, validated
 
-        for folder in order.folders:
-            search(folder)
         done = execute_here(
             validated(Run, order.run),
             Path(order.root),
@@ -86,12 +85,19 @@ def carry_out(order: Order) -> Outcome:
             on_epoch=lambda _: _check(order, worker),
         )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        return Outcome("failed", worker, str(error))
+        return Outcome("failed", worker, "; ".join(filter(None, map(str.strip, str(error).splitlines()))))
     except Exception as error:  # somebody's optimizer or network
         place = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
         return Outcome("failed", worker, line)
     return Outcome("done" if done else "busy", worker)
+
+
+def own_places() -> list[str]:
+    """Where this process finds modules that are not installed."""
+    places = [Path(place).absolute() for place in sys.path]
+    installed = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    return [str(place) for place in places if not installed & {place, *place.parents}]
 
 
 def _check(order: Order, worker: str) -> None:

@@ -262,7 +262,7 @@ def _unpack(archive: Path, source: Source) -> None:
             ready.mkdir()
             for member in members:
                 if content := tar.extractfile(member):  # none of a folder
-                    with content, (ready / PurePosixPath(member.name).name).open("wb") as file:
-                        shutil.copyfileobj(content, file)
+                    with content, (ready / PurePosixPath(member.name).name).open("wb") as to:
+                        shutil.copyfileobj(content, to)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{archive.name} cannot be unpacked: {error}") from None

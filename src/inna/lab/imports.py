@@ -5,17 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOLDERS", "imported", "search"]
-
-FOLDERS: list[str] = []
-"""Where else modules are looked up, after all installed ones; workers look there too."""
+__all__ = ["imported", "search"]
 
 
 def search(folder: str | Path) -> None:
-    """Let modules of this folder be imported."""
+    """Let modules of this folder be imported, after all installed ones; workers look there too."""
     place = str(Path(folder).resolve())
-    if place not in FOLDERS:
-        FOLDERS.append(place)
     if place not in sys.path:
         sys.path.append(place)
 

@@ -288,8 +288,16 @@ def validated(model: type[Model], content: dict[str, Any]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = {_line(e) for e in error.errors()}
+        found = error.errors()
+        places = [e["loc"] for e in found]
+        lines = {_line(e) for e in found if not _follows(e, places)}
         raise PlanError("\n".join(sorted(lines))) from None
+
+
+def _follows(error: Any, places: list[tuple[int | str, ...]]) -> bool:
+    """Whether a collection is called too short only because what is in it is not sound."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(p != place and p[: len(place)] == place for p in places)
 
 
 def _line(error: Any) -> str:

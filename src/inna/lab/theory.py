@@ -20,6 +20,7 @@ from ..dynamics import (
     on_quadratic,
     power_law,
 )
+from ..nonsmooth import FiniteSum
 from ..reference import psi_from_momentum
 from .drawing import SETTINGS
 
@@ -271,12 +272,10 @@ def _subdifferentials(ax: Axes) -> None:
         "relu(x) − relu(−x)": (_relu, lambda x: -_relu(-x)),
         "½(relu(x) − 1)² + ½(relu(−x) + 1)²": FIT,
     }
-    h = 1e-7
     for row, (name, terms) in enumerate(examples.items()):
-        sides = np.array([[term(0.0) - term(-h), term(h) - term(0.0)] for term in terms]) / h
-        d = sides.min(axis=1).sum(), sides.max(axis=1).sum()
-        ax.plot(d, [row, row], color=SKY, linewidth=9, solid_capstyle="butt")
-        ax.plot(sides.sum(axis=0), [row, row], "D", color=RED, markersize=7)
+        J = FiniteSum(terms)
+        ax.plot(J.D(0.0).bounds(), [row, row], color=SKY, linewidth=9, solid_capstyle="butt")
+        ax.plot(J.clarke(0.0).bounds(), [row, row], "D", color=RED, markersize=7)
         ax.text(0, row + 0.2, name, ha="center", fontsize=9, backgroundcolor="w")
     ax.axvline(0, color="k", linewidth=1)
     ax.plot([], [], color=SKY, linewidth=9, label="D at 0: the sum of the terms' sets")

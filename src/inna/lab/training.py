@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from . import networks, optimizers, provenance, records
+from . import graphs, networks, optimizers, provenance, records
 from .data import Dataset
 from .plan import Run
 
@@ -132,6 +132,7 @@ class Trainer:
         self.batch = 0  # position inside epoch + 1
         self.running = torch.zeros((), dtype=torch.float64, device=run.device)
         self.seconds = 0.0
+        self.replay: Callable[[Tensor], Tensor] | None = None
 
     def _on_device(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
         """Images as rows in the network's layout, of which a mini-batch is one fast gather, and labels."""
@@ -149,25 +150,36 @@ class Trainer:
     def finish_epoch(self, after_step: Callable[[], None]) -> None:
         """Train from the current position to the end of the epoch."""
         run = self.run
-        rows, labels = self.train_set
         batches = torch.split(torch.from_numpy(self._order()).to(run.device), run.batch_size)
         self.net.train()
+        if self.replay is None and self.running.is_cuda and run.problem.network in networks.NETWORKS:
+            self.replay = graphs.record(self.net, self._loss, run.batch_size, run.device)
         started = time.monotonic()
         while self.batch < self.batches:
             chosen = batches[self.batch]
             lr = self.lr(self.epoch * self.batches + self.batch)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            self.optimizer.zero_grad()
-            loss = cross_entropy(self.net(self.images(rows.index_select(0, chosen))), labels[chosen])
-            loss.backward()  # type: ignore[no-untyped-call]
+            if self.replay is not None and len(chosen) == run.batch_size:
+                loss = self.replay(chosen)
+            else:
+                self.optimizer.zero_grad()
+                loss = self._loss(chosen)
+                loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.running += loss.detach() * len(chosen)
             self.batch += 1
-            now = time.monotonic()
-            self.seconds, started = self.seconds + now - started, now
+            if self.running.is_cuda and self.batch == self.batches:
+                torch.cuda.synchronize(run.device)  # once an epoch: nothing before waits for the device
+            self.seconds += time.monotonic() - started
             after_step()
+            started = time.monotonic()
         self.epoch, self.batch = self.epoch + 1, 0
+
+    def _loss(self, chosen: Tensor) -> Tensor:
+        """The loss of a mini-batch."""
+        rows, labels = self.train_set
+        return cross_entropy(self.net(self.images(rows.index_select(0, chosen))), labels[chosen])
 
     def _order(self) -> NDArray[np.int64]:
         """The images of epoch + 1, in the order of training: each once, or drawn independently."""
@@ -242,7 +254,7 @@ class Trainer:
                 "running": self.running,
                 "seconds": self.seconds,
                 "rng": torch.get_rng_state(),
-                "device_rng": torch.cuda.get_rng_state() if self.running.is_cuda else None,
+                "device_rng": torch.cuda.get_rng_state(self.run.device) if self.running.is_cuda else None,
             },
             buffer,
         )
@@ -262,7 +274,7 @@ class Trainer:
             self.running.copy_(state["running"])
             torch.set_rng_state(state["rng"])
             if state["device_rng"] is not None:
-                torch.cuda.set_rng_state(state["device_rng"])
+                torch.cuda.set_rng_state(state["device_rng"], self.run.device)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise records.RecordError(

@@ -12,11 +12,11 @@ from typing import Any, Literal, Self
 
 from rich.progress import Progress
 
-from . import engines, imports, records
-from .execution import Order, Outcome, carry_out, execute_here
+from . import engines, records
+from .execution import Order, Outcome, carry_out, own_places
 from .plan import Run
 
-__all__ = ["Workers", "execute_here"]
+__all__ = ["Workers"]
 
 MAX_LOST = 3
 """A run that has lost its worker more often is given up."""
@@ -111,9 +111,14 @@ class Workers:
         return records.read(self._log(run))
 
     def _submit(self, run: Run, *, wait_for_lock: bool) -> Future[Outcome]:
-        data_dir = str(self.data_dir) if self.data_dir else None
-        plain, sign = run.model_dump(mode="json"), self._sign.name
-        order = Order(plain, str(self.root), data_dir, sign, wait_for_lock, tuple(imports.FOLDERS))
+        order = Order(
+            run=run.model_dump(mode="json"),
+            root=str(self.root),
+            data_dir=str(self.data_dir) if self.data_dir else None,
+            sign=self._sign.name,
+            wait_for_lock=wait_for_lock,
+            places=own_places(),
+        )
         return self._engine.submit(run, carry_out, order)
 
     def _status(self, future: Future[Outcome], run: Run) -> Literal["done", "busy", "lost"]:

@@ -20,7 +20,7 @@ __all__ = ["Dask"]
 
 T = TypeVar("T")
 
-TIMEOUT = 10
+TIMEOUT = 30
 """Seconds in which a scheduler has to answer."""
 
 

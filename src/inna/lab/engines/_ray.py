@@ -21,7 +21,7 @@ __all__ = ["Ray"]
 
 T = TypeVar("T")
 
-TIMEOUT = 10
+TIMEOUT = 30
 """Seconds in which a cluster has to answer."""
 
 
@@ -78,15 +78,14 @@ def _on_gpu(run: "Run") -> bool:
 
 def _connect(address: str, jobs: int | None) -> None:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    if address == "local":
-        cpus = max(jobs or 1, processors())
-        ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
-        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if address == "local":
+            ray.init(address, num_cpus=max(jobs or 1, processors()), include_dashboard=False, **quiet)
+            return
         if host and port.isdigit():
             socket.create_connection((host, int(port)), timeout=TIMEOUT).close()
         ray.init(address, **quiet)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ConnectionError(f"no Ray cluster answers at {address}: {reason}") from None
+        what = "Ray does not start here" if address == "local" else f"no Ray cluster answers at {address}"
+        raise ConnectionError(f"{what}: {' '.join(str(error).split())}") from None
