@@ -454,5 +454,5 @@ def test_the_example_says_what_the_theory_says(tmp_path: Path) -> None:
     ends = re.findall(r"to (-?\d\.\d+)\n", done.stdout)
     assert float(ends[0]) == 0
     assert [float(end) > 0.9 for end in ends] == [False, True, True]
-    admissible, constant = map(float, re.findall(r"<= ([\d.]+)", done.stdout))
+    admissible, constant = map(float, re.findall(r"theta - 2. <= ([\d.]+)", done.stdout))
     assert admissible < 0.02 < 1 < constant

@@ -67,9 +67,8 @@ class Path:
         normal = gradient / slope
         if len(self.inward) == len(self.sides):
             ways = [(side, self._direction_to(side * normal)) for side in (1, -1)]
-            ways = [way for way in ways if way[1] is not None]
-            if not ways:  # all that is left is narrower than rounding
-                return value > 0
+            if not (ways := [way for way in ways if way[1] is not None]):  # narrower than rounding
+                ways = [(1 if np.sum(self.direction * normal) >= 0 else -1, self.direction)]
             (side, self.direction), *rest = ways
             self.others += [Path(self.tolerance, (*self.sides, other), way) for other, way in rest]
             self.sides += (side,)
@@ -90,8 +89,8 @@ class Path:
 def _refuse_too_many(pieces: int) -> None:
     if pieces > MOST_PIECES:
         raise ValueError(
-            f"more than {MOST_PIECES} smooth pieces meet at this point, too many for Clarke's set: "
-            "D explores each term apart"
+            f"more than {MOST_PIECES} smooth pieces meet at this point, too many for Clarke's set; "
+            "if it is that of a whole sum, D explores each term apart"
         )
 
 

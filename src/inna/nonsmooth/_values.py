@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 
 from ._critical import is_d_critical
 from ._pieces import Arithmetic
+from ._sets import MinkowskiSum
 from ._sum import FiniteSum
 
 __all__ = ["CriticalValue", "d_critical_values"]
@@ -121,12 +122,18 @@ class Face:
 
 def _refuse_change(J: FiniteSum, point: Array, flat_directions: Array) -> None:
     """One point speaks for all at which J is as flat, unless DJ, affine in theta there, changes."""
-    d = len(point)
+    here = J.D(point)
     for direction in flat_directions:
-        here, there = J.D(point), J.D(point + 1e-4 * direction)
-        for w in np.vstack([np.eye(d), -np.eye(d), np.ones(d)]):
-            if abs(here.support(w) - there.support(w)) > 1e-9:
-                raise ValueError(f"D changes along {direction} from {point}, where J does not: not decided")
+        if not _equal(here, J.D(point + 1e-4 * direction)):
+            raise ValueError(f"D changes along {direction} from {point}, where J does not: not decided")
+
+
+def _equal(a: MinkowskiSum, b: MinkowskiSum) -> bool:
+    """Whether two sums are equal hull by hull."""
+    if len(a.hulls) != len(b.hulls) or np.linalg.norm(a.offset - b.offset) > 1e-9:
+        return False
+    pairs = [*zip(a.hulls, b.hulls, strict=True), *zip(b.hulls, a.hulls, strict=True)]
+    return all(MinkowskiSum([hull]).contains(vertex) for vertices, hull in pairs for vertex in vertices)
 
 
 class Quadratic(Arithmetic):

@@ -1,6 +1,5 @@
-"""The command line: parses, calls the laboratory, prints."""
+"""The commands that run experiments: reproduce, run, compare, train."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -9,32 +8,8 @@ from typing import Annotated, Any
 
 import typer
 from filelock import FileLock
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from . import __version__, hyperparameters
-
-app = typer.Typer(
-    name="inna",
-    help="INNA, the Inertial Newton Algorithm for deep learning: experiments, and what settings mean.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-data_app = typer.Typer(help="Data sets: download them, see what is there, check it.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-out = Console(width=None if sys.stdout.isatty() else 110, soft_wrap=False)
-err = Console(stderr=True)
+from ._terminal import DataDirOption, OutOption, app, at_work, show
 
 
 class Target(StrEnum):
@@ -56,18 +31,6 @@ class Engine(StrEnum):
     dask = "dask"
 
 
-class Format(StrEnum):
-    """What `export` can write."""
-
-    csv = "csv"
-    parquet = "parquet"
-
-
-FolderArgument = Annotated[Path, typer.Argument(help="The folder that was --out.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder for records, figures and report.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="Folder of the data sets; the default is $INNA_DATA, or a cache of yours.")
-]
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
 
 EngineOption = Annotated[
@@ -86,7 +49,6 @@ TensorboardOption = Annotated[
     bool,
     typer.Option("--tensorboard", help="Copy the records for TensorBoard as they come: OUT/tensorboard."),
 ]
-
 
 INITS = "glorot_normal, glorot_uniform, he_normal, or own: the network's own weights."
 SAMPLING = "epochs: every image once an epoch; independent: each mini-batch drawn with replacement."
@@ -117,7 +79,7 @@ def reproduce(
     if target is Target.theory:
         _draw_theory(out_dir)
         return
-    from .lab import drawing, figure1, plan, records, report
+    from ..lab import drawing, figure1, plan, records, report
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
@@ -133,7 +95,7 @@ def reproduce(
             records.write_atomically(paths[-1], figure1.table().encode())
         drawn = {figure1.TITLE: paths[1]} if paths else {}
         paths += report.publish(out_dir, loaded, results, drawn=drawn)
-    _show(loaded, results, paths)
+    show(loaded, results, paths)
 
 
 @app.command("run")
@@ -156,7 +118,7 @@ def run_(
 
     It can be stopped or killed at any moment; the same command goes on from there.
     """
-    from .lab import plan
+    from ..lab import plan
 
     loaded = plan.load(plan_file, datasets=dataset or (), device=device)
     _torch_device(loaded.device, engine)
@@ -202,7 +164,7 @@ def compare(
 
     The plan is written to OUT/plan.toml, to be edited and given to `inna run`.
     """
-    from .lab import comparing, plan
+    from ..lab import comparing, plan
 
     loaded = comparing.plan(
         optimizer,
@@ -223,58 +185,6 @@ def compare(
     comparing.keep(out_dir / "plan.toml", loaded)
     loaded = plan.load(str(out_dir / "plan.toml"))
     _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
-
-
-@app.command()
-def status(folder: FolderArgument) -> None:
-    """Say what is done of a plan, what some process is at, what diverged, and how long the rest will take."""
-    from .lab.status import status
-
-    found = status(folder)
-    table = Table(title=str(folder))
-    table.add_column("problem")
-    table.add_column("optimizer")
-    for heading in ("choosing gamma_0, runs", "gamma_0", "epochs", "diverged", "at work"):
-        table.add_column(heading, justify="right")
-    for line in found.lines:
-        table.add_row(
-            line.problem,
-            line.label,
-            "{} of {}".format(*line.selection),
-            "" if line.gamma_0 is None else f"{line.gamma_0:g}",
-            "{} of {}".format(*line.epochs),
-            str(line.diverged or ""),
-            str(line.at_work or ""),
-        )
-    out.print(table)
-    print(found.summary)
-
-
-@app.command("report")
-def report_(folder: FolderArgument) -> None:
-    """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
-    from .lab import archive, figure1, report
-
-    plan = archive.read_plan(folder)
-    results, missing = archive.results(folder, plan)
-    svg = folder / "figure1.svg"
-    drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
-    with FileLock(folder / ".lock"):
-        paths = report.publish(folder, plan, results, missing, drawn=drawn)
-    for sentence in report.unfinished(missing):
-        print(sentence)
-    _show(plan, results, paths)
-
-
-@app.command()
-def export(
-    folder: FolderArgument,
-    format: Annotated[Format, typer.Option(help="csv, or parquet (extra `parquet`).")] = Format.csv,
-) -> None:
-    """Write all records of all runs of a folder as one table, a row for each run and epoch."""
-    from .lab import export
-
-    print(export.write(folder, format.value))
 
 
 @app.command()
@@ -311,7 +221,7 @@ def train(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
-    from .lab import execution, imports, plan, records
+    from ..lab import execution, imports, plan, records
 
     imports.search(Path())
     run = plan.validated(
@@ -338,7 +248,7 @@ def train(
             "evaluate": "every epoch",
         },
     )
-    with _mirrored(out_dir, tensorboard), _at_work() as progress:
+    with _mirrored(out_dir, tensorboard), at_work() as progress:
         task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
         execution.execute_here(
             run,
@@ -358,153 +268,8 @@ def train(
     print(path)
 
 
-@app.command()
-def explorer(out_dir: OutOption = Path("results")) -> None:
-    """Write a page with which Figure 1 can be played: sliders for alpha, beta, the step and the start."""
-    from .lab import explorer
-
-    out_dir.mkdir(parents=True, exist_ok=True)
-    print(explorer.write(out_dir))
-
-
-@app.command()
-def explain(
-    lr: Annotated[float, typer.Option(help="Step size gamma.")] = 0.1,
-    alpha: Annotated[float, typer.Option(help="Viscous damping.")] = 0.5,
-    beta: Annotated[float, typer.Option(help="Newtonian damping.")] = 0.1,
-    curvature: Annotated[
-        float | None, typer.Option(help="The largest eigenvalue of the Hessian, if known.")
-    ] = None,
-) -> None:
-    """Say what a setting of lr, alpha and beta means, and with a curvature how stable it is."""
-    print(hyperparameters.describe(lr, alpha, beta, curvature))
-
-
-@data_app.command("fetch")
-def data_fetch(
-    names: Annotated[list[str], typer.Argument(help="mnist, fashion-mnist, cifar10, cifar100.")],
-    data_dir: DataDirOption = None,
-) -> None:
-    """Download data sets from their official sources; the same command goes on after an interruption."""
-    from .lab import fetch, sources
-
-    wanted = {name: _official(name) for name in names}
-    failed = False
-    with _at_work(DownloadColumn(), "left") as progress:
-        for name, source in wanted.items():
-            task = progress.add_task(name, total=None)
-
-            def tell(doing: str, done: int, total: int, task: TaskID = task, name: str = name) -> None:
-                progress.update(task, description=f"{name}: {doing}", completed=done, total=total or None)
-
-            try:
-                folder = fetch.fetch(source, sources.home(data_dir), on_progress=tell)
-            except (sources.DataError, OSError) as error:
-                failed = True
-                _fail(f"{name}: {error}", 1)
-            else:
-                print(f"{name}: {folder}")
-    if failed:
-        raise typer.Exit(1)
-
-
-@data_app.command("list")
-def data_list(data_dir: DataDirOption = None) -> None:
-    """List the data sets: what they hold, and whether the files that are there are the official ones."""
-    from .lab import data, sources
-
-    where = sources.home(data_dir)
-    table = Table("name", "images", "classes", "pixels", "download", "folder", "files")
-    for name, entry in data.DATASETS.items():
-        channels, height, width = entry.shape
-        row = [
-            name,
-            f"{entry.train:,} + {entry.test:,}",
-            f"{entry.classes}",
-            f"{height} x {width}" + (f" x {channels}" if channels > 1 else ""),
-        ]
-        if source := sources.OFFICIAL.get(name):
-            size = sum(file.size for file in source.downloads)
-            folder = source.find(where)
-            row += [f"{size / 1e6:.0f} MB", str(folder.relative_to(where)) if folder else "-"]
-            row += [_summary(source.states(where))]
-        else:
-            row += ["-", "-", "in a package"]
-        table.add_row(*row)
-    print(f"data sets in {where}")
-    out.print(table)
-
-
-@data_app.command("verify")
-def data_verify(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Which data sets; the default is all that are there.")
-    ] = None,
-    data_dir: DataDirOption = None,
-) -> None:
-    """Compare every file with the official one by its SHA-256; exit with 1 if one differs or is missing."""
-    from .lab import sources
-
-    where = sources.home(data_dir)
-    here = [name for name, source in sources.OFFICIAL.items() if source.find(where)]
-    if not (names or here):
-        raise ValueError(f"found no data set in {where}: get one with `inna data fetch`, or use --data-dir")
-    meaning = {
-        sources.State.official: "the official file",
-        sources.State.differs: "NOT the official file: damaged, or another copy",
-        sources.State.unpacked: "not checked: unpacked, checksums are published for the .gz only",
-        sources.State.missing: "MISSING",
-    }
-    states = set()
-    for name in names or here:
-        source = _official(name)
-        for file, state in source.states(where).items():
-            print(f"{source.find(where) or where / source.folder}/{file.name}: {meaning[state]}")
-            states.add(state)
-    if states & {sources.State.differs, sources.State.missing}:
-        raise typer.Exit(1)
-
-
-@app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
-
-
-def run() -> None:
-    """Run the command: 0 all well, 1 a user's mistake or a failing disk, 2 wrong usage, 130 interrupted."""
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        sys.exit(_fail(str(error), 1))
-
-
-def _fail(message: str, status: int) -> int:
-    err.print(f"inna: {message}", markup=False, highlight=False, soft_wrap=True)
-    return status
-
-
-@contextmanager
-def _at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") -> Iterator[Progress]:
-    """Show progress, on a terminal only; Ctrl-C ends the work, which the same command takes up again."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        count or MofNCompleteColumn(),
-        TextColumn(caption),
-        TimeRemainingColumn(),
-    )
-    try:
-        with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-            yield progress
-    except KeyboardInterrupt:
-        message = "stopped; nothing is lost, the same command goes on from here"
-        raise typer.Exit(_fail(message, 130)) from None
-
-
 def _draw_theory(out_dir: Path) -> None:
-    from .lab import drawing, theory
+    from ..lab import drawing, theory
 
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, draw in theory.PICTURES.items():
@@ -514,12 +279,12 @@ def _draw_theory(out_dir: Path) -> None:
 
 def _run(plan: Any, out_dir: Path, data_dir: Path | None, tensorboard: bool, cluster: dict[str, Any]) -> None:
     """Carry out a whole plan and write its report."""
-    from .lab import report
+    from ..lab import report
 
     results = _carry_out(plan, [2, 3, 4], out_dir, data_dir, tensorboard, cluster)
     with FileLock(out_dir / ".lock"):
         paths = report.publish(out_dir, plan, results)
-    _show(plan, results, paths)
+    show(plan, results, paths)
 
 
 def _carry_out(
@@ -531,14 +296,14 @@ def _carry_out(
     cluster: dict[str, Any],
 ) -> Any:
     """Execute what the figures need of a plan."""
-    from .lab import archive, protocol, workers
+    from ..lab import archive, protocol, workers
 
     _check_data(plan, data_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     archive.keep_plan(out_dir, plan)
     with (
         _mirrored(out_dir, tensorboard),
-        _at_work() as progress,
+        at_work() as progress,
         workers.Workers(out_dir / "runs", data_dir, progress=progress, **cluster) as pool,
     ):
         return protocol.reproduce(plan, pool, figures)
@@ -549,66 +314,19 @@ def _mirrored(out_dir: Path, tensorboard: bool) -> Iterator[None]:
     if not tensorboard:
         yield
         return
-    from .lab.tensorboard import Mirror
+    from ..lab.tensorboard import Mirror
 
     with Mirror(out_dir):
         yield
 
 
-def _show(plan: Any, results: Any, paths: list[Path]) -> None:
-    from .lab.findings import findings
-
-    for result in results:
-        out.print(_table(result, plan.epochs))
-        for sentence in findings(plan, result):
-            print(f"  {sentence}")
-    for path in paths:
-        print(path)
-
-
-def _table(result: Any, epochs: int) -> Table:
-    from .lab import report
-
-    table = Table(title=f"{result.problem.title}, {result.problem.network}, after {epochs} epochs")
-    table.add_column("optimizer", no_wrap=True)
-    for heading in ("gamma_0", "training loss", "best to worst", "test accuracy", "worst to best"):
-        table.add_column(heading, justify="right")
-    for row in report.rows(result):
-        loss, accuracy = row["loss"], row["accuracy"]
-        table.add_row(
-            row["label"] + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
-            "none" if row["lr"] is None else f"{row['lr']:g}",
-            f"{loss.mean:.4f}",
-            f"{loss.low:.4f} to {loss.high:.4f}",
-            f"{accuracy.mean:.4f}",
-            f"{accuracy.low:.4f} to {accuracy.high:.4f}",
-        )
-    return table
-
-
 def _check_data(loaded: Any, data_dir: Path | None) -> None:
     """Read the data sets that come from files before any work is spread: bad ones are told at once."""
-    from .lab import data
+    from ..lab import data
 
     for problem in loaded.problems:
         if problem.dataset not in data.EMBEDDED:
             data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
-
-
-def _official(name: str) -> Any:
-    from .lab import sources
-
-    if name not in sources.OFFICIAL:
-        raise ValueError(f"no source for the data set {name!r}: choose from {', '.join(sources.OFFICIAL)}")
-    return sources.OFFICIAL[name]
-
-
-def _summary(states: dict[Any, Any]) -> str:
-    """One word or two for all files of a data set."""
-    found = set(states.values())
-    if "missing" in found:
-        return "not here" if len(found) == 1 else "incomplete"
-    return ", ".join("not official" if state == "differs" else state for state in sorted(found))
 
 
 def _torch_device(name: str, engine: Engine = Engine.local) -> str:
@@ -626,7 +344,7 @@ def _torch_device(name: str, engine: Engine = Engine.local) -> str:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    from .lab.comparing import value
+    from ..lab.comparing import value
 
     key, equals, number = text.partition("=")
     if not (key and equals):
