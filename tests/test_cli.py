@@ -156,14 +156,14 @@ def test_the_progress_of_a_plan_that_is_not_begun(tmp_path: Path) -> None:
     assert done.stdout.endswith("nothing can be said yet about the time that is left.\n")
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_one_line_and_its_records_stay(tmp_path: Path) -> None:
     done = digits(out=tmp_path)
     log = Path(done.stdout.splitlines()[-1])
     before = log.read_bytes()
     log.parent.chmod(0o555)
-    log.chmod(0o444)
     try:
+        if os.access(log.parent, os.W_OK):
+            pytest.skip("this user may write anywhere")
         other = digits("--seed", "1", out=log.parent)
     finally:
         log.parent.chmod(0o755)

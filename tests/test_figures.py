@@ -178,7 +178,8 @@ def test_the_papers_plan_has_the_printed_curves_under_its_own_and_no_other_plan_
     assert printed["figure2"] == [inna] * 6
     assert printed["figure3"] == [[*peers, inna[0]]] * 6
     assert printed["figure4"] == [["k^-1/2", "k^-1/4", "k^-1/8", "k^-1/16"], ["ADAM", "k^-1/4"]] * 3
-    under = next(line for line in drawn["figure3"].columns[1][0].lines if line.label == "ADAM")
+    loss = drawn["figure3"].columns[1][0]
+    under = next(line for line in loss.lines if (line.kind, line.label) == ("printed", "ADAM"))
     known = paper.printed(PAPER.problems[1], "train_loss", "ADAM")
     assert known is not None
     assert list(under.x) == list(range(21))  # as far as ours have come

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inna.lab import data, protocol, training, workers
+from inna.lab import data, protocol, records, training, workers
 from inna.lab.plan import Plan, Run, validated
 
 PLAN: dict[str, Any] = {
@@ -46,6 +46,18 @@ class Here(workers.Workers):
         for run in runs:
             self.executed.append(run)
             training.train(run, self.root / run.folder, self.dataset)
+
+
+class Remaining(Here):
+    """Executes only what is not complete, as real workers do."""
+
+    def __init__(self, here: Here) -> None:
+        super().__init__(here.root, here.dataset)
+
+    def execute(self, runs: list[Run], description: str) -> None:
+        log = [self.root / run.folder / "records.jsonl" for run in runs]
+        left = [r for r, path in zip(runs, log, strict=True) if not records.is_complete(path, r.epochs)]
+        super().execute(left, description)
 
 
 DIGITS = data.load("digits", train=100, test=50)
@@ -147,6 +159,16 @@ def test_a_plan_without_candidates_has_no_best(tmp_path: Path) -> None:
     assert (result.candidates, result.decays) == ([], [])
     assert [curve.setting.label for curve in result.compared] == ["SGD", "ADAM"]
     assert [[point.lr for point in curve.grid] for curve in result.curves] == [[0.05, 0.5], [0.01, 0.1]]
+
+
+def test_runs_on_different_data_are_not_compared(tmp_path: Path) -> None:
+    plan = validated(Plan, PLAN | {"grid": [0.1], "max_extensions": 0, "decays": []})
+    here = Here(tmp_path, DIGITS)
+    protocol.reproduce(plan, here, [2])
+    other = Here(tmp_path, dataclasses.replace(DIGITS, y_train=(DIGITS.y_train + 1) % 10))
+    longer = plan.model_copy(update={"epochs": 3})  # its long runs are new, those that choose gamma_0 are not
+    with pytest.raises(records.RecordError, match=r"hold records of different data of one name: delete"):
+        protocol.reproduce(longer, Remaining(other), [2])
 
 
 def test_the_statistics_of_a_curve() -> None:

@@ -53,7 +53,7 @@ def trainer(run: Run, *, dropout: bool = True) -> training.Trainer:
 def losses(made: training.Trainer) -> list[float]:
     totals = [0.0]
     made.finish_epoch(after_step=lambda: totals.append(made.running.item()))
-    return (np.diff(totals) / ([16] * 10 + [8])).tolist()
+    return [float(loss) for loss in np.diff(totals) / ([16] * 10 + [8])]
 
 
 @pytest.mark.parametrize("optimizer", ["inna.torch.INNA", "torch.optim.Adam", "torch.optim.SGD"])

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from .figures import Line, Panel, Picture
@@ -21,7 +22,7 @@ SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.ha
 
 KINDS: dict[str, dict[str, Any]] = {
     "curve": {"linewidth": 1.6, "markersize": 5},
-    "printed": {"linewidth": 0.8, "linestyle": "-", "marker": "", "alpha": 0.7},
+    "printed": {"linewidth": 0.9, "linestyle": "-", "marker": "", "zorder": 3},
     "steps": {"linewidth": 1.6, "marker": "", "drawstyle": "steps-post"},
     "chosen": {"linestyle": "", "marker": "o", "markersize": 9, "markeredgecolor": "black"},
     "diverged": {"linestyle": "", "marker": "x", "markersize": 6, "markeredgewidth": 1.8},
@@ -46,6 +47,10 @@ def draw(picture: Picture) -> Figure:
             for ax, panel in zip(place, column, strict=True):
                 _panel(ax, panel)
         shown = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
+        if any(line.kind == "printed" for c in columns for panel in c for line in panel.lines):
+            shown["printed"] = Line2D(
+                [], [], color="black", label="thin and dark: printed", **KINDS["printed"]
+            )
         if shown:
             fig.legend(handles=[*shown.values()], loc="outside lower center", ncols=max(1, int(width / 2)))
     return fig

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 
 from . import judgement, paper
@@ -152,7 +153,7 @@ def _sensitivity(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look
     for result in results:
         candidates = [(c.setting.label, c) for c in result.candidates]
         others = [(name, c) for name, c in result.named if c not in result.candidates]
-        groups = [("candidates", candidates), ("peers and other decays", others)]
+        groups = [("candidates", candidates), ("the others", others)]
         columns.append(
             [
                 _grids(plan, f"{_title(result)}: {what}", group, looks)
@@ -239,26 +240,26 @@ def _panel(
     what: str,
     looks: Mapping[str, Look],
 ) -> Panel:
-    """Curves over the epochs; for the paper's problems with the printed ones under them."""
+    """Curves over the epochs; for the paper's problems with the printed ones on them."""
     begun = [(name, curve) for name, curve in named if curve.counted]
-    lines = []
-    for name, curve in begun:
-        if paper.repeats(plan, result.problem):
-            theirs = name if name.startswith("k^") else paper.label(curve.setting)
-            printed = paper.printed(result.problem, what, theirs) if theirs else None
-            if printed is not None:
-                kept = printed.epoch < curve.series(what).shape[1]
-                x, y = printed.epoch[kept].astype(float), printed.mean[kept]
-                band = printed.low[kept], printed.high[kept]
-                lines.append(Line(name, looks[name], x, y, *band, kind="printed"))
+    ours, theirs = [], []
     for name, curve in begun:
         values = curve.series(what)
-        lines.append(_spread(name, looks[name], np.arange(values.shape[1], dtype=float), values))
+        ours.append(_spread(name, looks[name], np.arange(values.shape[1], dtype=float), values))
+        if paper.repeats(plan, result.problem):
+            known = name if name.startswith("k^") else paper.label(curve.setting)
+            printed = paper.printed(result.problem, what, known) if known else None
+            if printed is not None:
+                kept = printed.epoch < values.shape[1]
+                x, y = printed.epoch[kept].astype(float), printed.mean[kept]
+                band = printed.low[kept], printed.high[kept]
+                theirs.append(Line(name, _darker(looks[name]), x, y, *band, kind="printed"))
+    lines = ours + theirs
     if what == "train_loss":
         return Panel(title, "epoch", LOSS, lines, yscale="log")
     finals = [c.final(what).low for _, c in begun]
     finals = [x for x in finals if math.isfinite(x)]
-    low = max(0.0, math.floor((min(finals, default=0) - 0.15) * 10) / 10)
+    low = _bottom(min(finals, default=0.0))
     return Panel(title, "epoch", ACCURACY, lines, ylim=(low, None))
 
 
@@ -344,9 +345,19 @@ def _looks(results: Sequence[Result]) -> dict[str, Look]:
     return looks
 
 
+def _darker(look: Look) -> Look:
+    """To be seen on the colour itself."""
+    return Look(to_hex([0.5 * part for part in to_rgb(look.color)]))
+
+
+def _bottom(accuracy: float) -> float:
+    """Where an axis begins that shows how curves come to their ends, the worst of them at this accuracy."""
+    return max(0.0, math.floor(10 * (accuracy - 0.15)) / 10, math.floor(100 * (8 * accuracy - 7)) / 100)
+
+
 def _overlaid(plan: Plan, results: Sequence[Result]) -> str:
     papers = any(paper.repeats(plan, result.problem) for result in results)
-    return " Thin: the printed curves of the paper, as far as ours have come." if papers else ""
+    return " Thin and dark: the paper's printed curves, as far as ours have come." if papers else ""
 
 
 def _title(result: Result) -> str:

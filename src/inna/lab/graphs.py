@@ -31,7 +31,7 @@ def record(
         buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
         random = torch.cuda.get_rng_state()
         chosen = torch.zeros(batch, dtype=torch.int64, device=device)
-        side, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        side, current = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
         side.wait_stream(current)
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):

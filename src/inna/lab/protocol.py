@@ -3,12 +3,14 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import Plan, Problem, Setting
+from . import records
+from .plan import Plan, Problem, Run, Setting
 from .workers import Workers
 
 __all__ = ["Curve", "GridPoint", "Result", "reproduce"]
@@ -155,6 +157,13 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
         for setting, point in zip(settings, chosen, strict=True)
     ]
     workers.execute([run for group in runs for run in group], f"{problem.name}: {plan.epochs} epochs")
+    tried = [
+        plan.selection_run(problem, setting, point.lr, seed)
+        for setting, grid in zip(settings, grids, strict=True)
+        for point in grid
+        for seed in plan.seeds
+    ]
+    _check_one_data(workers.root, tried + [run for group in runs for run in group])
     return [
         Curve(setting, grid, point.lr if point else None, [workers.records(run) for run in group])
         for setting, grid, point, group in zip(settings, grids, chosen, runs, strict=True)
@@ -188,6 +197,19 @@ def _grid_point(lr: float, runs: list[list[dict[str, Any]]]) -> GridPoint:
     """The end of each selection run; such a run evaluates its loss at its end alone."""
     complete = [run[-1] for run in runs if run and (run[-1]["diverged"] or run[-1]["train_loss"] is not None)]
     return GridPoint(lr, [record["train_loss"] for record in complete], len(runs) - len(complete))
+
+
+def _check_one_data(root: Path, runs: list[Run]) -> None:
+    """Runs on different data under one name are not to be compared."""
+    found: dict[str, Path] = {}
+    for folder in (root / run.folder for run in runs):
+        if (folder / "run.json").exists():
+            found.setdefault(records.description(folder)["data"]["sha256"], folder)
+    if len(found) > 1:
+        one, other, *_ = found.values()
+        raise records.RecordError(
+            f"{one} and {other} hold records of different data of one name: delete those of the older data"
+        )
 
 
 def _best(grid: list[GridPoint]) -> GridPoint | None:
