@@ -24,6 +24,7 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/step_torch.py
+	$(BIN)/python benchmarks/train_torch.py
 	$(BIN)/python benchmarks/step_jax.py
 	for backend in torch jax tensorflow; do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/step_keras.py || exit 1; done
 
