@@ -8,11 +8,11 @@ import statistics
 from typing import Any
 
 import torch
+from step_torch import FLAGS, clock, processor
 from torch import nn
 
 from inna.lab.networks import nin
 from inna.torch import INNA, INNAprop
-from step_torch import FLAGS, clock, processor
 
 
 def main() -> None:
