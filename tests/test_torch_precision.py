@@ -225,7 +225,7 @@ def recursion(
     return theta
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100)
 @given(
     groups=st.lists(group, min_size=1, max_size=3),
     adaptive=st.booleans(),
