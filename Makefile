@@ -24,6 +24,7 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/step_torch.py
+	$(BIN)/python benchmarks/train_torch.py
 	$(BIN)/python benchmarks/train_nin.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/step_jax.py
