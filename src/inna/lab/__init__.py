@@ -14,8 +14,8 @@ Data flows one way, and each station is one module:
   records as one table.
 - `inna.lab.judgement`: what the results show, in numbers, and `inna.lab.findings`: in sentences;
   `inna.lab.paper`: how far they are from the printed curves.
-- `inna.lab.figures`: what each figure shows; `inna.lab.drawing` and `inna.lab.interactive`: how it is drawn, in a
-  file and in `inna.lab.report`.
+- `inna.lab.figures`: what each figure shows; `inna.lab.drawing` and `inna.lab.interactive`: how it is drawn,
+  in a file and in `inna.lab.report`.
 
 `inna.lab.figure1` stands alone, and so do `inna.lab.explorer`, a page in which it is played with, and
 `inna.lab.theory`, the pictures of what the paper proves.
