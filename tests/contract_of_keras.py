@@ -2,10 +2,7 @@
 
 import json
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -317,55 +314,6 @@ def test_a_traced_schedule_agrees_with_numpy_and_is_saved(family: Any) -> None:
 def test_a_function_is_no_schedule_to_be_saved() -> None:
     with pytest.raises(ValueError, match=r"only the schedules of inna\.schedules can be saved"):
         schedule(abs, 0.1).get_config()  # type: ignore[arg-type]
-
-
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    datasets = pytest.importorskip("sklearn.datasets", reason="the digits come with scikit-learn")
-    images, labels = datasets.load_digits(return_X_y=True)
-    return images[:640].astype("float32") / 16, labels[:640]
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_real_digits_are_learned(make: Any) -> None:
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input((64,)), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(10)]
-    )
-    lr = schedule(schedules.power(0.25), 0.3) if make is INNA else 0.01
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=make(lr), loss=loss, metrics=["accuracy"])
-    history = model.fit(*digits(), epochs=8, batch_size=32, verbose=0)
-    assert history.history["accuracy"][-1] > 0.9
-
-
-GO_ON = """
-import sys, keras, numpy as np, inna.keras
-model = keras.saving.load_model(sys.argv[1])
-data = np.load(sys.argv[2])
-model.layers[1].seed_generator.state.assign(data["seed"])  # Keras does not save it
-model.fit(data["x"], data["y"], epochs=2, batch_size=16, shuffle=False, verbose=0)
-np.savez(sys.argv[3], *model.get_weights())
-"""
-
-
-def test_training_goes_on_bit_identically_from_a_saved_model(tmp_path: Path) -> None:
-    keras.utils.set_random_seed(0)
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(80, 5)).astype("float32"), rng.normal(size=(80, 1)).astype("float32")
-    layers = [keras.Input((5,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.3, seed=0)]
-    model = keras.Sequential([*layers, keras.layers.Dense(1)])
-    lr = schedule(schedules.power(0.25), 0.1)
-    model.compile(optimizer=INNAprop(lr, weight_decay=0.1, gradient_accumulation_steps=2), loss="mse")
-    fit = {"epochs": 2, "batch_size": 16, "shuffle": False, "verbose": 0}
-    model.fit(x, y, **fit)
-    model.save(tmp_path / "middle.keras")
-    np.savez(tmp_path / "data.npz", x=x, y=y, seed=values([model.layers[1].seed_generator.state])[0])
-    model.fit(x, y, **fit)
-    files = [str(tmp_path / name) for name in ("middle.keras", "data.npz", "end.npz")]
-    subprocess.run([sys.executable, "-c", GO_ON, *files], check=True, capture_output=True, timeout=300)
-    with np.load(files[2]) as end:
-        for name, weight in zip(end.files, model.get_weights(), strict=True):
-            np.testing.assert_array_equal(end[name], weight)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's")
