@@ -1,4 +1,4 @@
-"""Training real digits with Keras's fit, and going on after a break; test_keras.py runs it on each backend."""
+"""Keras's fit on real digits, and going on after a break; test_keras.py runs it for each backend."""
 
 import subprocess
 import sys
@@ -105,5 +105,5 @@ def test_training_goes_on_bit_identically_in_a_new_process(name: str, resumed: A
 def test_with_averages_keras_own_sgd_cannot_go_on_either() -> None:
     model = network(keras.optimizers.SGD(0.1, use_ema=True))
     model.fit(*digits(64), **FIT)
-    with pytest.raises(Exception, match="donate the same buffer twice|'NoneType' object is not callable"):
+    with pytest.raises(Exception, match=r"donate the same buffer twice|'NoneType' object is not callable"):
         model.fit(*digits(64), **FIT)

@@ -339,3 +339,14 @@ def test_a_missing_framework_is_one_line_that_names_the_extra(missing: str) -> N
     assert done.stderr.splitlines()[-1] == (
         f"ModuleNotFoundError: inna.jax needs {missing}: pip install 'inna[jax]'"
     )
+
+
+def test_importing_it_imports_no_framework_that_jax_and_optax_do_not() -> None:
+    loaded = "import sys, {}; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    frameworks = {"torch", "keras", "tensorflow", "flax"}
+    ours, theirs = (
+        set(subprocess.check_output([sys.executable, "-c", loaded.format(names)], text=True).split())
+        for names in ("inna.jax", "jax, optax")
+    )
+    assert "inna" in ours
+    assert ours & frameworks == theirs & frameworks
