@@ -15,7 +15,7 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --pyargs inna --doctest-modules -p no:cacheprovider -q
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -24,6 +24,8 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/step_torch.py
+	$(BIN)/python benchmarks/train_nin.py
+	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/step_jax.py
 	for backend in torch jax tensorflow; do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/step_keras.py || exit 1; done
 

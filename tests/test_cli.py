@@ -1,21 +1,44 @@
+import contextlib
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from inna.lab import records
+from inna.__main__ import main
+from inna.lab import archive, plan, records
+
+Done = subprocess.CompletedProcess[str]
 
 
-def inna(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "inna", *arguments], capture_output=True, text=True, timeout=120
-    )
+def inna(*arguments: str) -> Done:
+    """The command, in this process: a new one would import torch again each time."""
+    output, errors, status = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        mock.patch("sys.argv", ["inna", *arguments]),
+        mock.patch("sys.path", [*sys.path]),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
-def digits(*arguments: str, out: Path) -> subprocess.CompletedProcess[str]:
-    data = ["--dataset", "digits", "--network", "small", "--train-images", "100", "--test-images", "50"]
-    return inna("train", *data, "--epochs", "2", "--out", str(out), *arguments)
+def a_process(*arguments: str) -> Done:
+    return subprocess.run([sys.executable, "-m", "inna", *arguments], capture_output=True, text=True)
+
+
+DIGITS = ["--dataset", "digits", "--network", "small", "--train-images", "100", "--test-images", "50"]
+
+
+def digits(*arguments: str, out: Path) -> Done:
+    return inna("train", *DIGITS, "--epochs", "2", "--out", str(out), *arguments)
 
 
 def test_explain_says_what_a_setting_means() -> None:
@@ -26,17 +49,13 @@ def test_explain_says_what_a_setting_means() -> None:
 
 
 def test_train_records_a_run_and_is_quiet_without_a_terminal(tmp_path: Path) -> None:
-    done = digits(
-        "--lr", "0.5", "-o", "alpha=0.5", "-o", "beta=0.5", "-o", "decoupled_weight_decay=true", out=tmp_path
-    )
+    options = ["--lr", "0.5", "-o", "alpha=0.5", "-o", "beta=0.5", "-o", "decoupled_weight_decay=true"]
+    done = a_process("train", *DIGITS, "--epochs", "2", "--out", str(tmp_path), *options)
     assert (done.returncode, done.stderr) == (0, "")
     summary, path = done.stdout.splitlines()
     assert summary.startswith("epoch 2: training loss ")
     assert [record["epoch"] for record in records.read(Path(path))] == [0, 1, 2]
-    again = digits(
-        "--lr", "0.5", "-o", "alpha=0.5", "-o", "beta=0.5", "-o", "decoupled_weight_decay=true", out=tmp_path
-    )
-    assert again.stdout == done.stdout
+    assert digits(*options, out=tmp_path).stdout == done.stdout
 
 
 def test_a_diverged_run_is_no_crash(tmp_path: Path) -> None:
@@ -49,7 +68,7 @@ def test_figure_1_needs_no_training(tmp_path: Path) -> None:
     done = inna("reproduce", "figure1", "--out", str(tmp_path))
     assert done.returncode == 0
     names = [Path(line).name for line in done.stdout.splitlines()]
-    assert names == ["figure1.png", "figure1.svg", "report.html", "results.json"]
+    assert names == ["figure1.png", "figure1.svg", "figure1.csv", "report.html", "results.json"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
     first = (tmp_path / "figure1.svg").read_bytes()
     inna("reproduce", "figure1", "--out", str(tmp_path))
@@ -77,9 +96,15 @@ def test_the_version() -> None:
         (["--dataset", "cifar10"], "name the folder that holds cifar-10-batches-bin/ with --data-dir"),
         (["--train-images", "9999"], "digits has 1297 training images, 9999 were asked for"),
         (["--device", "tpu9"], "device 'tpu9' is not to be had"),
+        (["--sampling", "once"], "sampling: Input should be 'epochs' or 'independent', got 'once'"),
+        (["--schedule", "math.pi"], "schedule 'math.pi' is no function of k"),
+        (["--network", "math.sqrt"], "network 'math.sqrt' must be a function (shape, classes)"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("INNA_DATA", str(tmp_path / "no data sets"))
     done = digits(*arguments, out=tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.startswith("inna: ")
@@ -92,20 +117,60 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: lis
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reproduce", "all", "--preset", "slow"], "unknown preset 'slow': choose from paper, quick"),
+        (["reproduce", "all", "--preset", "slow"], "unknown preset 'slow': choose from laptop, paper"),
         (["reproduce", "figure2", "--preset", "paper"], "with --data-dir"),
         (["reproduce", "figure2", "--dataset", "mnist"], "unknown data set of quick 'mnist'"),
+        (
+            ["run", "no.toml"],
+            "unknown preset 'no.toml': choose from laptop, paper, quick, or name a .toml file",
+        ),
+        (["run", "paper"], "with --data-dir"),
+        (["run", "quick", "--device", "tpu9"], "device 'tpu9' is not to be had"),
+        (["status"], "no plan in"),
+        (["compare", *DIGITS, "--optimizer", "lion"], "unknown optimizer 'lion'"),
+        (
+            ["compare", *DIGITS, "--optimizer", "sgd, grid=0"],
+            "settings.0.grid.0: Input should be greater than 0",
+        ),
         (["explain", "--curvature", "0"], "curvature must be positive, got 0.0"),
         (["explain", "--alpha", "-1"], "alpha must be finite and non-negative, got -1.0"),
     ],
 )
-def test_other_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:
-    where = ["--out", str(tmp_path)] if arguments[0] == "reproduce" else []
+def test_other_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("INNA_DATA", str(tmp_path / "no data sets"))
+    where = {"explain": [], "status": [str(tmp_path)]}.get(arguments[0], ["--out", str(tmp_path / "out")])
     done = inna(*arguments, *where)
     assert done.returncode == 1
     assert done.stderr.startswith("inna: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_progress_of_a_plan_that_is_not_begun(tmp_path: Path) -> None:
+    archive.keep_plan(tmp_path, plan.load("quick"))
+    done = inna("status", str(tmp_path))
+    assert done.returncode == 0
+    assert "0 of 50" in done.stdout
+    assert done.stdout.endswith("nothing can be said yet about the time that is left.\n")
+
+
+def test_a_read_only_folder_is_one_line_and_its_records_stay(tmp_path: Path) -> None:
+    done = digits(out=tmp_path)
+    log = Path(done.stdout.splitlines()[-1])
+    before = log.read_bytes()
+    log.parent.chmod(0o555)
+    try:
+        if os.access(log.parent, os.W_OK):
+            pytest.skip("this user may write anywhere")
+        other = digits("--seed", "1", out=log.parent)
+    finally:
+        log.parent.chmod(0o755)
+    assert other.returncode == 1
+    assert other.stderr.count("\n") == 1
+    assert str(log.parent) in other.stderr
+    assert log.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["train", "reproduce"])

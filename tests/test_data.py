@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inna.lab import data
+from inna.lab import data, sources
 
 N_TRAIN, N_TEST = 20, 10
 
@@ -154,14 +154,34 @@ def test_mislabelled_cifar_file(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(data.DataError, match="--data-dir"):
-        data.load("cifar100")
-    with pytest.raises(data.DataError, match="found no folder cifar-100-binary"):
+    missing = rf"found no folder cifar-100-binary in {tmp_path}.*inna data fetch cifar100.*--data-dir"
+    with pytest.raises(data.DataError, match=missing):
         data.load("cifar100", tmp_path)
     with pytest.raises(data.DataError, match="unknown data set 'cifar': choose from mnist5k, digits"):
         data.load("cifar")
     with pytest.raises(data.DataError, match="digits has 1297 training images, 1298 were asked for"):
         data.load("digits", train=1298)
+
+
+def test_where_data_sets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mnist(tmp_path / "named")
+    write_mnist(tmp_path / "cache" / "inna" / "data")
+    monkeypatch.setattr(sources, "user_cache_path", lambda name, **_: tmp_path / "cache" / name)
+    monkeypatch.delenv("INNA_DATA", raising=False)
+    assert sources.home() == tmp_path / "cache" / "inna" / "data"
+    assert len(data.load("mnist").x_train) == N_TRAIN
+    monkeypatch.setenv("INNA_DATA", str(tmp_path / "named"))
+    assert sources.home() == tmp_path / "named"
+    assert len(data.load("mnist").x_train) == N_TRAIN
+    assert sources.home(tmp_path) == tmp_path
+    with pytest.raises(data.DataError, match="found no folder mnist or MNIST/raw"):
+        data.load("mnist", tmp_path)
+
+
+def test_zipped_files_are_preferred_as_they_can_be_verified(tmp_path: Path) -> None:
+    folder = write_mnist(tmp_path)
+    (folder / "train-labels-idx1-ubyte").write_bytes(b"left by another program")
+    assert data.load("mnist", tmp_path).classes == 10
 
 
 @pytest.mark.skipif("INNA_DATA" not in os.environ, reason="INNA_DATA names no folder with the real data sets")

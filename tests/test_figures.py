@@ -1,6 +1,4 @@
-import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from inna.lab import figures, plan, protocol, report
+from inna.lab import drawing, figure1, figures, paper, plan, protocol
+from made_results import curve
+from made_results import result as made
 
 # The paper's colours and line styles, as its figures print them.
 PRINTED = {
@@ -25,141 +25,204 @@ PRINTED = {
     "$k^{-1/8}$": ("darkviolet", ":", "None"),
     "$k^{-1/16}$": ("plum", "-", "None"),
 }
-
-
-def curve(setting: plan.Setting, level: float, *, seeds: int = 5, epochs: int = 4) -> protocol.Curve:
-    runs = [
-        [
-            {
-                "epoch": e,
-                "train_loss": level * (1 + 0.1 * s) * 0.5**e,
-                "test_accuracy": 1 - level * (1 + 0.1 * s) * 0.5**e / 10,
-                "diverged": False,
-            }
-            for e in range(epochs + 1)
-        ]
-        for s in range(seeds)
-    ]
-    grid = [protocol.GridPoint(0.1, [level] * seeds), protocol.GridPoint(1.0, [None] * seeds)]
-    return protocol.Curve(setting, grid, 0.1, runs)
+QUICK, PAPER = plan.load("quick"), plan.load("paper")
+OWN = QUICK.model_copy(
+    update={
+        "name": "own",
+        "decays": (),
+        "settings": tuple(
+            s.model_copy(update={"label": f"mine {i}", "role": "peer"}) for i, s in enumerate(QUICK.settings)
+        ),
+    }
+)
+"""A plan without candidates, with labels that the paper does not know."""
 
 
 @pytest.fixture
-def quick() -> plan.Plan:
-    return plan.load("quick")
+def result() -> protocol.Result:
+    return made(QUICK)
 
 
-@pytest.fixture
-def result(quick: plan.Plan) -> protocol.Result:
-    curves = [curve(setting, 2 + i) for i, setting in enumerate(quick.settings)]
-    best = curves[0]
-    decays = [
-        curve(best.setting.model_copy(update={"label": protocol.decay_label(q), "q": q}), 1.0)
-        for q in quick.decays
-    ]
-    return protocol.Result(quick.problems[0], curves, decays, best)
+def pictures(of: plan.Plan, *results: protocol.Result) -> dict[str, figures.Picture]:
+    return {picture.name: picture for picture in figures.pictures(of, results)}
 
 
 def lines(fig: Any, axis: int) -> dict[str, Any]:
-    return {line.get_label(): line for line in fig.axes[axis].get_lines()}
+    drawn = {line.get_label(): line for line in fig.axes[axis].get_lines()}
+    return {label: line for label, line in drawn.items() if not label.startswith("_")}
+
+
+def panels(picture: figures.Picture) -> list[figures.Panel]:
+    return [panel for column in picture.columns for panel in column]
 
 
 def test_same_curve_same_colour_and_line_as_in_the_paper(result: protocol.Result) -> None:
     drawn: dict[str, Any] = {}
-    for draw in (figures.draw_figure2, figures.draw_figure3, figures.draw_figure4):
-        drawn |= lines(draw([result]), 0)
+    for name in ("figure2", "figure3", "figure4"):
+        drawn |= lines(drawing.draw(pictures(QUICK, result)[name]), 0)
     assert {
-        label: (to_hex(line.get_color()), line.get_linestyle(), line.get_marker())
+        label: (to_hex(line.get_color()), line.get_linestyle(), line.get_marker() or "None")
         for label, line in drawn.items()
     } == {label: (to_hex(color), *rest) for label, (color, *rest) in PRINTED.items()}
 
 
+@pytest.mark.parametrize("of", [QUICK, OWN], ids=["quick", "own"])
+def test_an_optimizer_has_one_look_in_all_figures_and_no_other_has_it(of: plan.Plan) -> None:
+    looks: dict[str, set[figures.Look]] = {}
+    for picture in pictures(of, made(of)).values():
+        for line in (line for panel in panels(picture) for line in panel.lines):
+            if picture.name != "figure4":  # there the decays have names of their own
+                looks.setdefault(line.label.replace("best candidate", of.settings[0].label), set()).add(
+                    line.look
+                )
+    assert all(len(found) == 1 for found in looks.values())
+    assert len(set.union(*looks.values())) == len(looks)
+
+
 def test_curves_are_means_and_bands_reach_from_the_best_run_to_the_worst(result: protocol.Result) -> None:
-    fig = figures.draw_figure2([result])
+    fig = drawing.draw(pictures(QUICK, result)["figure2"])
     losses = result.curves[0].series("train_loss")
     line = lines(fig, 0)["INNA (0.1, 0.1)"]
-    np.testing.assert_allclose(line.get_ydata(), np.log10(losses.mean(axis=0)))
+    np.testing.assert_allclose(line.get_ydata(), losses.mean(axis=0))
+    assert fig.axes[0].get_yscale() == "log"
     band = np.array(fig.axes[0].collections[0].get_paths()[0].vertices)[:, 1]
-    assert band.min() == pytest.approx(np.log10(losses.min()))
-    assert band.max() == pytest.approx(np.log10(losses.max()))
+    assert band.min() == pytest.approx(losses.min())
+    assert band.max() == pytest.approx(losses.max())
     accuracy = lines(fig, 1)["INNA (0.1, 0.1)"].get_ydata()
     np.testing.assert_allclose(accuracy, result.curves[0].series("test_accuracy").mean(axis=0))
 
 
 def test_each_figure_shows_its_curves_and_names_its_axes(result: protocol.Result) -> None:
-    figure2, figure3, figure4 = (
-        draw([result]) for draw in (figures.draw_figure2, figures.draw_figure3, figures.draw_figure4)
-    )
-    assert len(lines(figure2, 0)) == len(lines(figure2, 1)) == 4
-    assert list(lines(figure3, 0)) == ["SGD", "ADAGRAD", "ADAM", "INNA (0.1, 0.1)"]
-    assert list(lines(figure4, 0)) == ["$k^{-1/2}$", "$k^{-1/4}$", "$k^{-1/8}$", "$k^{-1/16}$"]
-    assert list(lines(figure4, 1)) == ["ADAM", "$k^{-1/4}$"]
-    for fig in (figure2, figure3, figure4, figures.draw_figure1()):
+    drawn = {name: drawing.draw(picture) for name, picture in pictures(QUICK, result).items()}
+    assert list(drawn) == ["figure2", "figure3", "figure4", "sensitivity", "time_to_target", "profiles"]
+    assert len(lines(drawn["figure2"], 0)) == len(lines(drawn["figure2"], 1)) == 4
+    assert list(lines(drawn["figure3"], 0)) == ["SGD", "ADAGRAD", "ADAM", "INNA (0.1, 0.1)"]
+    assert list(lines(drawn["figure4"], 0)) == ["$k^{-1/2}$", "$k^{-1/4}$", "$k^{-1/8}$", "$k^{-1/16}$"]
+    assert list(lines(drawn["figure4"], 1)) == ["ADAM", "$k^{-1/4}$"]
+    assert len(lines(drawn["sensitivity"], 0)) == 4
+    assert len(lines(drawn["sensitivity"], 1)) == len(lines(drawn["time_to_target"], 0)) - 1 == 6
+    assert len(lines(drawn["profiles"], 2)) == 10
+    for fig in (*drawn.values(), figure1.draw()):
         assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title() for ax in fig.axes)
 
 
-def test_three_problems_stand_side_by_side(result: protocol.Result) -> None:
-    assert len(figures.draw_figure2([result] * 3).axes) == 6
+@pytest.mark.parametrize(("problems", "axes"), [(1, 2), (2, 4), (3, 6)])
+def test_problems_stand_side_by_side(problems: int, axes: int) -> None:
+    of = PAPER.model_copy(update={"problems": PAPER.problems[:problems]})
+    drawn = pictures(of, *(made(of, problem) for problem in range(problems)))
+    found = {name: len(drawing.draw(picture).axes) for name, picture in drawn.items()}
+    assert found.pop("profiles") == 3
+    assert set(found.values()) == {axes}
 
 
-def test_a_diverged_run_ends_the_mean_and_a_hopeless_setting_is_left_out(
-    quick: plan.Plan, result: protocol.Result
-) -> None:
-    broken = curve(quick.settings[1], 1.0)
-    broken.runs[0][2:] = [{"epoch": 2, "train_loss": None, "test_accuracy": None, "diverged": True}]
-    hopeless = protocol.Curve(quick.settings[2], [protocol.GridPoint(1.0, [None])], None, [])
+def test_a_plan_without_candidates_has_its_figures(tmp_path: Path) -> None:
+    drawn = pictures(OWN, made(OWN))
+    assert list(drawn) == ["figure3", "sensitivity", "time_to_target", "profiles"]
+    assert list(lines(drawing.draw(drawn["figure3"]), 0)) == [s.label for s in OWN.settings]
+    lone = OWN.model_copy(update={"settings": OWN.settings[:1]})
+    assert "figure3" in pictures(lone, made(lone))
+
+
+def test_a_diverged_run_ends_the_mean_and_a_hopeless_setting_is_left_out(result: protocol.Result) -> None:
+    broken = curve(QUICK.settings[1], 1.0)
+    broken.runs[0][2:] = [
+        {"epoch": 2, "train_loss": None, "test_accuracy": None, "diverged": True, "seconds": 1.0}
+    ]
+    hopeless = protocol.Curve(QUICK.settings[2], [protocol.GridPoint(1.0, [None])], None, [])
     mixed = protocol.Result(result.problem, [result.curves[0], broken, hopeless], [], result.curves[0])
-    drawn = lines(figures.draw_figure2([mixed]), 0)
+    drawn = lines(drawing.draw(pictures(QUICK, mixed)["figure2"]), 0)
     assert list(drawn) == ["INNA (0.1, 0.1)", "INNA (0.5, 0.1)"]
     assert np.isnan(drawn["INNA (0.5, 0.1)"].get_ydata()[2:]).all()
-    table = {row["label"]: row for row in report.rows(mixed)}
-    assert table["INNA (0.5, 0.1)"]["diverged"] == 1
-    assert table["INNA (0.5, 0.5)"]["lr"] is None
 
 
-def test_drawing_leaves_the_users_settings_alone(result: protocol.Result, tmp_path: Path) -> None:
+def test_the_whole_grid_is_shown_with_what_was_chosen_and_what_diverged() -> None:
+    grid = [
+        protocol.GridPoint(0.1, [2.0, 1.0]),
+        protocol.GridPoint(1.0, [0.5, 0.1]),
+        protocol.GridPoint(10.0, [None, 3.0]),
+    ]
+    one = protocol.Curve(QUICK.settings[0], grid, 1.0, curve(QUICK.settings[0], 1.0, seeds=2).runs)
+    picture = pictures(QUICK, protocol.Result(QUICK.problems[0], [one], [], one))["sensitivity"]
+    curve_, *marks = picture.columns[0][0].lines
+    assert curve_.low is not None
+    assert curve_.high is not None
+    assert [list(v) for v in (curve_.x, curve_.y, curve_.low, curve_.high)] == [
+        [0.1, 1, 10],
+        [1.5, 0.3, 3],
+        [1, 0.1, 3],
+        [2, 0.5, 3],
+    ]
+    assert [(mark.kind, list(mark.x)) for mark in marks] == [("chosen", [1.0]), ("diverged", [10.0])]
+    assert marks[1].y[0] > 3
+
+
+def test_time_to_target_is_the_median_over_the_seeds(result: protocol.Result) -> None:
+    epochs, seconds = panels(pictures(QUICK, result)["time_to_target"])
+    line = next(line for line in epochs.lines if line.label == "SGD")
+    losses = result.curves[4].series("train_loss")
+    for goal, needed in zip(line.x[::10], line.y[::10], strict=True):
+        assert needed == np.median([np.flatnonzero(run <= goal)[0] for run in losses])
+    assert [line.label for line in seconds.lines] == [line.label for line in epochs.lines]
+
+
+def test_the_papers_plan_has_the_printed_curves_under_its_own_and_no_other_plan_has() -> None:
+    results = [made(PAPER, problem, epochs=20) for problem in range(3)]
+    drawn = pictures(PAPER, *results)
+    printed = {
+        name: [
+            [line.label for line in panel.lines if line.kind == "printed"] for panel in panels(drawn[name])
+        ]
+        for name in ("figure2", "figure3", "figure4")
+    }
+    inna, peers = [s.label for s in PAPER.settings[:4]], [s.label for s in PAPER.settings[4:]]
+    assert printed["figure2"] == [inna] * 6
+    assert printed["figure3"] == [[*peers, inna[0]]] * 6
+    assert printed["figure4"] == [["k^-1/2", "k^-1/4", "k^-1/8", "k^-1/16"], ["ADAM", "k^-1/4"]] * 3
+    loss = drawn["figure3"].columns[1][0]
+    under = next(line for line in loss.lines if (line.kind, line.label) == ("printed", "ADAM"))
+    known = paper.printed(PAPER.problems[1], "train_loss", "ADAM")
+    assert known is not None
+    assert list(under.x) == list(range(21))  # as far as ours have come
+    assert list(under.y) == list(known.mean[:21])
+    assert "printed" in drawn["figure3"].caption
+    quick = pictures(QUICK, made(QUICK))
+    assert not any(line.kind == "printed" for p in quick.values() for q in panels(p) for line in q.lines)
+
+
+def test_an_unfinished_plan_has_the_figures_of_what_there_is() -> None:
+    begun = curve(QUICK.settings[0], 2.0)
+    waiting = protocol.Curve(QUICK.settings[4], [protocol.GridPoint(0.1, [1.0], 4)], None, [])
+    chosen = protocol.Curve(QUICK.settings[5], waiting.grid, 0.1, [[]] * 5)
+    drawn = pictures(QUICK, protocol.Result(QUICK.problems[0], [begun, waiting, chosen], [], begun))
+    assert [line.label for line in drawn["figure3"].columns[0][0].lines] == ["INNA (0.1, 0.1)"]
+    assert {line.label for line in panels(drawn["sensitivity"])[1].lines} == {"SGD", "ADAGRAD"}
+    for picture in drawn.values():
+        drawing.draw(picture)
+    nothing = protocol.Curve(QUICK.settings[0], [protocol.GridPoint(0.1, [], 5)], None, [])
+    assert pictures(QUICK, protocol.Result(QUICK.problems[0], [nothing], [], nothing)) == {}
+
+
+def test_drawing_leaves_the_users_settings_alone_and_draws_the_same_twice(
+    result: protocol.Result, tmp_path: Path
+) -> None:
     before = dict(mpl.rcParams)
-    figures.save(figures.draw_figure2([result]), tmp_path, "figure2")
+    picture = pictures(QUICK, result)["figure2"]
+    files: Sequence[Path] = drawing.save(drawing.draw(picture), tmp_path, "figure2")
+    first = [file.read_bytes() for file in files]
+    drawing.save(drawing.draw(picture), tmp_path, "figure2")
+    assert [file.read_bytes() for file in files] == first
     assert dict(mpl.rcParams) == before
 
 
-class Reader(HTMLParser):
-    """Collects what a page would load from elsewhere, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+def test_dollars_in_a_label_are_no_mathematics(tmp_path: Path) -> None:
+    setting = QUICK.settings[4].model_copy(update={"label": "costs $1_ or $2^"})
+    one = curve(setting, 1.0)
+    drawn = pictures(QUICK, protocol.Result(QUICK.problems[0], [one], [], None))
+    drawing.save(drawing.draw(drawn["figure3"]), tmp_path, "figure3")
 
 
-def test_the_report_needs_nothing_else_says_what_it_is_and_escapes(
-    quick: plan.Plan, result: protocol.Result, tmp_path: Path
-) -> None:
-    hostile = quick.model_copy(update={"description": "<script>alert(1)</script>"})
-    _, svg = figures.save(figures.draw_figure3([result]), tmp_path, "figure3")
-    report.write(tmp_path, hostile, [result], {"Figure 3": svg})
-    page = (tmp_path / "report.html").read_text()
-    reader = Reader()
-    reader.feed(page)
-    assert "<script" not in page
-    assert reader.loads
-    assert all(load.startswith("data:image/svg+xml;base64,") for load in reader.loads)
-    text = re.sub(r"\s+", " ", reader.text)
-    for fact in ("The quick preset", "mnist5k", "first 2,000 training images", "lenet5", "12 epochs", "∞"):
-        assert fact in text
-
-
-def test_findings_come_from_the_records(result: protocol.Result) -> None:
-    said = report.findings(result)
-    assert said[0] == "The lowest mean training loss is that of INNA (0.1, 0.1), k^-1/4: 0.0750."
-    assert any(
-        s.startswith("INNA (0.1, 0.1) is ahead of SGD in mean training loss (0.1500 against") for s in said
-    )
-    worse = protocol.Result(result.problem, result.curves, [], result.curves[-1])
-    assert any(s.startswith("ADAM is behind SGD in mean training loss") for s in report.findings(worse))
+def test_the_numbers_of_figure_1() -> None:
+    rows = [row.split(",") for row in figure1.table().splitlines()]
+    assert rows[0] == ["panel", "alpha", "beta", "iteration", "theta_1", "theta_2", "J"]
+    assert len(rows) == 1 + 5 * 2201  # (c) is the same in both versions
+    assert rows[1] == ["a", "0.3", "0.01", "0", "-1", "1.5", "27"]

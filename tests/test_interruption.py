@@ -3,10 +3,7 @@
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,235 +11,182 @@ from typing import Any
 
 import pytest
 
-from inna.lab import plan, records, workers
+from inna.lab import records, workers
+from short_plan import RUNS, alive, command, finish, lasting, until
 
-PLAN = """
-name = "interrupted"
-description = "a plan for tests, whose long runs take seconds, on a fast machine too"
-epochs = 12
-selection_epochs = 2
-grid = [0.1]
-max_extensions = 0
-seeds = [0, 1]
-batch_size = 2
-decays = [0.25]
+pytestmark = [
+    pytest.mark.xdist_group("interruption"),  # they compare with the same undisturbed records
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"),
+]
 
-[[problems]]
-dataset = "digits"
-network = "small"
-train = 800
-test = 100
-
-[[settings]]
-label = "INNA"
-role = "candidate"
-optimizer = "inna.torch.INNA"
-q = 0.5
-
-[[settings]]
-label = "ADAM"
-optimizer = "torch.optim.Adam"
-"""
+Records = dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("plan") / "plan.toml"
-    file.write_text(PLAN)
-    return file
-
-
-def reproduce(plan_file: Path, out: Path, *, jobs: int = 2) -> subprocess.Popen[bytes]:
-    """Start the command in a process group of its own."""
-    command = [sys.executable, "-m", "inna", "reproduce", "figure4", "--preset", str(plan_file)]
-    return subprocess.Popen(
-        [*command, "--out", str(out), "--jobs", str(jobs)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def finished(process: subprocess.Popen[bytes]) -> None:
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
-    assert b"figure4.png" in output
-
-
-def lasting(out: Path) -> dict[str, list[dict[str, Any]]]:
-    """All records below a folder, without what may differ."""
-    return {
-        str(log.relative_to(out)): [
-            {k: v for k, v in record.items() if k not in records.VOLATILE} for record in records.read(log)
-        ]
-        for log in sorted((out / "runs").rglob("records.jsonl"))
-    }
-
-
-@pytest.fixture(scope="module")
-def undisturbed(plan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Records:
     out = tmp_path_factory.mktemp("undisturbed")
-    finished(reproduce(plan_file, out))
-    found = lasting(out)
-    assert len(found) == 12  # INNA, ADAM and k^-1/4; selection and long; two seeds
+    finish(command("figure3", out))
+    found = lasting(out / "runs")
+    assert len(found) == 8  # INNA and ADAM; selection and long; two seeds
     return found
 
 
-def wait_until(
-    condition: Callable[[], bool], process: subprocess.Popen[bytes], *, pause: float = 0.01
-) -> bool:
-    """Wait for a moment in the life of a process; False if it ended before."""
-    while not condition():
-        if process.poll() is not None:
-            return False
-        time.sleep(pause)
-    return True
+def of_figure2(found: Records) -> Records:
+    return {log: run for log, run in found.items() if "INNA" in log}
 
 
-def long_runs(plan_file: Path, out: Path) -> list[Path]:
-    """Folders of the first runs long enough to write checkpoints."""
-    loaded = plan.load(str(plan_file))
-    return [
-        out / "runs" / loaded.long_run(loaded.problems[0], setting, 0.1, seed).folder
-        for setting in loaded.settings
-        for seed in loaded.seeds
-    ]
-
-
-def in_an_epoch(folders: list[Path], delay: float) -> Callable[[], bool]:
-    """True some time after some run has taken up its work again or begun it."""
-    started = time.monotonic()
-    known = {folder: records.last_epoch(folder / "records.jsonl") for folder in folders}
-
-    def condition() -> bool:
-        nonlocal started
-        if not any(records.last_epoch(f / "records.jsonl") > known[f] for f in folders):
-            started = time.monotonic()
-        return time.monotonic() - started > delay
-
-    return condition
-
-
-def in_a_checkpoint_write(folders: list[Path]) -> Callable[[], bool]:
-    unfinished = [str(folder / ".checkpoint.pt.tmp") for folder in folders]
-    return lambda: any(map(os.path.exists, unfinished))
-
-
-def test_kill_9_at_any_moment_changes_no_record(
-    plan_file: Path, undisturbed: dict[str, list[dict[str, Any]]], tmp_path: Path
+def test_kill_9_at_20_moments_changes_no_record_and_costs_no_finished_epoch(
+    undisturbed: Records, tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
     print("random seed", seed)  # shown when the test fails
-    moments = random.Random(seed)
-    folders = long_runs(plan_file, tmp_path)
-    kills = 0
-    begun: dict[Path, dict[str, Any]] = {}
-    for inside_a_write in (False, True, False, True, False):
-        process = reproduce(plan_file, tmp_path)
-        condition = (
-            in_a_checkpoint_write(folders)
-            if inside_a_write
-            else in_an_epoch(folders, moments.uniform(0, 1.5))
-        )
-        if wait_until(condition, process, pause=0 if inside_a_write else 0.01):
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        process.communicate()
-        for folder in folders:
-            if (folder / "checkpoint.pt").exists():
-                begun.setdefault(folder, records.read(folder / "records.jsonl")[0])
-    finished(reproduce(plan_file, tmp_path))
-    assert kills >= 3
-    assert lasting(tmp_path) == undisturbed
-    assert begun  # these runs went on inside: their first record, process number and all, was not made again
-    for folder, first in begun.items():
-        first_now, *_, last_now = records.read(folder / "records.jsonl")
-        assert first_now == first
-        assert last_now["process"] != first["process"]
-    assert not list(tmp_path.rglob("*.tmp"))
-    assert not list(tmp_path.rglob("checkpoint.pt"))
+    chance = random.Random(seed)
+    last = ["driver", "machine"] * 5
+    chance.shuffle(last)
+    siege = Siege(tmp_path, undisturbed)
+    for number, victim in enumerate(victim for killed_last in last for victim in ("worker", killed_last)):
+        while not siege.reaches([siege.any_time, siege.an_epoch, siege.a_write][number % 3], chance):
+            siege.finish()  # the plan came to its end before all had been killed
+            siege.start()
+        siege.kill(victim, chance)
+    siege.finish()
 
 
-def test_two_commands_at_once_and_any_number_of_jobs_agree(
-    plan_file: Path, undisturbed: dict[str, list[dict[str, Any]]], tmp_path: Path
-) -> None:
-    both = [reproduce(plan_file, tmp_path, jobs=jobs) for jobs in (1, 2)]
+class Siege:
+    """A plan that is started again after each kill of its command, and anew when it has come to its end."""
+
+    def __init__(self, folder: Path, undisturbed: Records) -> None:
+        self.folder = folder
+        self.undisturbed = undisturbed
+        self.plans = 0
+        self.start()
+
+    def start(self) -> None:
+        self.plans += 1
+        self.out = self.folder / str(self.plans)
+        self.logs = [self.out / "runs" / run.folder / "records.jsonl" for run in RUNS]
+        self.seen: list[list[dict[str, Any]]] = [[] for _ in RUNS]
+        self.process = command("figure3", self.out)
+
+    def finish(self) -> None:
+        finish(self.process)
+        self.look()
+        assert lasting(self.out / "runs") == self.undisturbed
+        assert not [path for path in self.out.rglob("*") if path.suffix in (".tmp", ".pt")]
+
+    def look(self) -> None:
+        """What was recorded stays, process number and all; a kill right after an epoch may cost this one."""
+        now = [records.read(log) for log in self.logs]
+        for before, after in zip(self.seen, now, strict=True):
+            assert len(before) <= 2 or after[: len(before) - 1] == before[:-1]
+        self.seen = now
+
+    def reaches(self, moment: Callable[[float], Callable[[], bool]], chance: random.Random) -> bool:
+        """Wait for a moment of the plan; False if its command ended before."""
+        has_come = moment(chance.random())
+        while not (has_come() and self.workers()):
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.0002)
+        return True
+
+    def any_time(self, part: float) -> Callable[[], bool]:
+        due = time.monotonic() + 4 * part
+        return lambda: time.monotonic() > due
+
+    def an_epoch(self, part: float) -> Callable[[], bool]:
+        begun = self.recorded()
+        due: list[float] = []
+
+        def has_come() -> bool:
+            if not due and self.recorded() > begun:
+                due.append(time.monotonic() + 0.5 * part)
+            return bool(due) and time.monotonic() > due[0]
+
+        return has_come
+
+    def a_write(self, part: float) -> Callable[[], bool]:
+        unfinished = [log.with_name(".checkpoint.pt.tmp") for log in self.logs]
+        left_behind = {inode(path) for path in unfinished}
+        return lambda: any(inode(path) not in {None, *left_behind} for path in unfinished)
+
+    def recorded(self) -> int:
+        return sum(log.stat().st_size for log in self.logs if log.exists())
+
+    def workers(self) -> list[int]:
+        return [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+
+    def kill(self, victim: str, chance: random.Random) -> None:
+        if victim == "worker":
+            os.kill(chance.choice(self.workers()), signal.SIGKILL)
+        else:
+            (os.killpg if victim == "machine" else os.kill)(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+        self.look()
+        if victim != "worker":
+            self.process = command("figure3", self.out)
+
+
+def inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def at_work(out: Path) -> bool:
+    return any((out / "runs" / run.folder / "run.json").exists() for run in RUNS)
+
+
+def test_two_commands_at_once_and_any_number_of_jobs_agree(undisturbed: Records, tmp_path: Path) -> None:
+    both = [command("figure2", tmp_path, "--jobs", jobs) for jobs in ("1", "2")]
     for process in both:
-        finished(process)
-    assert lasting(tmp_path) == undisturbed
+        finish(process)
+    assert lasting(tmp_path / "runs") == of_figure2(undisturbed)
     done_by = {records.read(log)[-1]["process"] for log in (tmp_path / "runs").rglob("records.jsonl")}
     assert len(done_by) >= 2
 
 
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/stat").exists() or shutil.which("ps") is None, reason="needs /proc and ps"
-)
-
-
-@needs_proc
-def test_a_killed_worker_is_replaced(
-    plan_file: Path, undisturbed: dict[str, list[dict[str, Any]]], tmp_path: Path
-) -> None:
-    folders = long_runs(plan_file, tmp_path)
-    process = reproduce(plan_file, tmp_path)
-    assert wait_until(lambda: any((f / "checkpoint.pt").exists() for f in folders), process)
-    at_work = {records.read(f / "records.jsonl")[-1]["process"] for f in folders if (f / "run.json").exists()}
-    victim = next(pid for pid in at_work if alive(pid))
-    os.kill(victim, signal.SIGKILL)
-    finished(process)
-    assert lasting(tmp_path) == undisturbed
-
-
-@needs_proc
-def test_workers_die_with_their_parent(plan_file: Path, tmp_path: Path) -> None:
-    folders = long_runs(plan_file, tmp_path)
-    process = reproduce(plan_file, tmp_path)
-    assert wait_until(lambda: any((f / "run.json").exists() for f in folders), process)
+def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+    process = command("figure2", tmp_path)
+    until(lambda: at_work(tmp_path))
     offspring = children(process.pid)
     assert len(offspring) >= 2
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 20
-    while any(map(alive, offspring)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(alive, offspring))
+    until(lambda: not any(map(alive, offspring)))
 
 
-def test_ctrl_c_says_so_and_loses_nothing(
-    plan_file: Path, undisturbed: dict[str, list[dict[str, Any]]], tmp_path: Path
-) -> None:
-    folders = long_runs(plan_file, tmp_path)
-    process = reproduce(plan_file, tmp_path)
-    assert wait_until(lambda: any((f / "run.json").exists() for f in folders), process)
+def test_ctrl_c_says_so_and_loses_nothing(undisturbed: Records, tmp_path: Path) -> None:
+    process = command("figure2", tmp_path)
+    until(lambda: at_work(tmp_path))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
-    finished(reproduce(plan_file, tmp_path))
-    assert lasting(tmp_path) == undisturbed
+    finish(command("figure2", tmp_path))
+    assert lasting(tmp_path / "runs") == of_figure2(undisturbed)
 
 
-def test_a_damaged_record_stops_the_command_and_stays_as_it_is(plan_file: Path, tmp_path: Path) -> None:
-    folder, *_ = long_runs(plan_file, tmp_path)
+def test_a_damaged_record_stops_the_command_and_stays_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / RUNS[0].folder
     folder.mkdir(parents=True)
     whole = [json.dumps({"epoch": epoch, "diverged": False}) for epoch in range(2)]
     damaged = f"{whole[0]}\nrubbish\n{whole[1]}\n"
     (folder / "records.jsonl").write_text(damaged)
-    process = reproduce(plan_file, tmp_path)
-    _, errors = process.communicate(timeout=60)
+    process = command("figure2", tmp_path)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert errors.decode().count("\n") == 1
     assert "records.jsonl, line 2, is damaged: delete the folder" in errors.decode()
@@ -257,22 +201,9 @@ def test_a_run_that_kills_every_worker_is_given_up(tmp_path: Path, monkeypatch: 
         "        os.kill(os.getpid(), 9)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    run = plan.Run(
-        problem=plan.Problem(dataset="digits", network="small", train=10, test=10),
-        optimizer="deadly.Deadly",
-        options={},
-        lr=0.1,
-        q=0,
-        init="glorot_normal",
-        batch_size=5,
-        epochs=1,
-        seed=0,
-        threads=1,
-        device="cpu",
-        evaluate="every epoch",
-    )
+    deadly = RUNS[0].model_copy(update={"optimizer": "deadly.Deadly", "options": {}})
     with (
-        pytest.raises(RuntimeError, match=r"workers died 4 times, last at one of .*Deadly"),
+        pytest.raises(RuntimeError, match=r"workers died 4 times at .*Deadly"),
         workers.Workers(tmp_path / "runs", jobs=1) as pool,
     ):
-        pool.execute([run], "deadly")
+        pool.execute([deadly], "deadly")

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -6,8 +7,10 @@ import torch
 from inna.lab import networks
 
 
-def build(name: str, shape: tuple[int, int, int], classes: int = 10, **kw: object) -> torch.nn.Sequential:
-    return networks.build(name, shape, classes, **{"init": "glorot_normal", "seed": 0, **kw})  # type: ignore[arg-type]
+def build(name: str, shape: tuple[int, int, int], classes: int = 10, **kw: Any) -> torch.nn.Sequential:
+    net = networks.build(name, shape, classes, **{"init": "glorot_normal", "seed": 0, **kw})
+    assert isinstance(net, torch.nn.Sequential)
+    return net
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inna.lab import plan
-from inna.lab.plan import Plan, PlanError, validated
+from inna.lab import optimizers, plan
+from inna.lab.plan import Plan, PlanError, Run, validated
 
 SOUND: dict[str, Any] = {
     "name": "test",
@@ -17,6 +18,10 @@ SOUND: dict[str, Any] = {
     "max_extensions": 0,
     "seeds": [0],
 }
+
+
+def sgd(**change: Any) -> dict[str, Any]:
+    return {"settings": [SOUND["settings"][0] | change]}
 
 
 def test_the_paper_preset_is_section_5_2() -> None:
@@ -37,14 +42,24 @@ def test_the_paper_preset_is_section_5_2() -> None:
     assert paper.decays == (0.25, 0.125, 0.0625)
 
 
-def test_the_quick_preset_has_the_same_curves() -> None:
-    quick, paper = plan.load("quick"), plan.load("paper")
-    assert (quick.settings, quick.decays, quick.grid, quick.seeds) == (
+@pytest.mark.parametrize("preset", ["quick", "laptop"])
+def test_the_smaller_presets_have_the_same_curves(preset: str) -> None:
+    small, paper = plan.load(preset), plan.load("paper")
+    assert (small.settings, small.decays, small.grid, small.seeds) == (
         paper.settings,
         paper.decays,
         paper.grid,
         paper.seeds,
     )
+
+
+def test_the_laptop_preset_is_on_real_images() -> None:
+    laptop = plan.load("laptop")
+    assert [(p.name, p.train, p.test) for p in laptop.problems] == [
+        ("mnist-lenet5", 5000, 10_000),
+        ("cifar10-lenet5", 5000, 10_000),
+    ]
+    assert (laptop.epochs, laptop.selection_epochs, laptop.batch_size) == (30, 5, 32)
 
 
 def test_a_plan_is_read_from_a_file_and_cut_to_a_data_set(tmp_path: Path) -> None:
@@ -77,6 +92,36 @@ def test_a_plan_is_read_from_a_file_and_cut_to_a_data_set(tmp_path: Path) -> Non
         ({"epochs": 0}, "epochs: .*got 0"),
         ({"init": "zeros"}, "unknown initialiser 'zeros'"),
         ({"epoch": 3}, "epoch: Extra inputs are not permitted, got 3"),
+        ({"sampling": "shuffled"}, "sampling: .*'epochs' or 'independent', got 'shuffled'"),
+        ({"problems": SOUND["problems"] * 2}, r"the problem \('digits-small', None, None\) occurs twice"),
+        ({"problems": [{"dataset": "no.npz", "network": "small"}]}, "problems.0.dataset: .*'?no.npz"),
+        (
+            {"problems": [{"dataset": "digits", "network": "no_such.net"}]},
+            "problems.0.network: network 'no_such.net' must be a function .*cannot import no_such",
+        ),
+        (
+            {"problems": [{"dataset": "digits", "network": "math.pi"}]},
+            r"network 'math\.pi' must be a function \(shape, classes\)",
+        ),
+        ({"decays": [0.5]}, r"the decays \[0\.5\] are for the best candidate"),
+        (
+            sgd(options={"gamma": 1}),
+            r"settings\.0: torch\.optim\.SGD does not take these options: .*'gamma'",
+        ),
+        (sgd(optimizer="inna", options={"alpha": -1}), r"settings\.0: alpha must be .* got -1"),
+        (sgd(grid=[0.1, 0.1]), "the step in the grid 0.1 occurs twice"),
+        (sgd(grid=[]), r"settings\.0\.grid: .*got \[\]"),
+        (
+            sgd(q=0.5, schedule="constant"),
+            r"settings\.0: give q or schedule, not both, got 0\.5 and 'constant'",
+        ),
+        (sgd(schedule="cosinus"), r"settings\.0: unknown schedule 'cosinus': give a family, one of .*cosine"),
+        (sgd(schedule="math.pi"), r"schedule 'math\.pi' is no function of k: 3\.14"),
+        (sgd(schedule="math.no"), "the module math has no 'no'"),
+        (sgd(schedule="math.log"), r"schedule 'math\.log' fails at k = 0 \(ValueError"),
+        (sgd(schedule={"family": "cosine"}), r"schedule cosine\(steps\): .*missing"),
+        (sgd(schedule={"family": "linear", "steps": 0}), r"schedule linear\(steps\): steps must be .* got 0"),
+        (sgd(schedule={"steps": 3}), "unknown schedule None"),
     ],
 )
 def test_what_is_not_sound_is_named(change: dict[str, Any], message: str) -> None:
@@ -86,7 +131,7 @@ def test_what_is_not_sound_is_named(change: dict[str, Any], message: str) -> Non
 
 
 def test_unknown_presets_and_files(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="unknown preset 'slow': choose from paper, quick"):
+    with pytest.raises(PlanError, match="unknown preset 'slow': choose from laptop, paper, quick"):
         plan.load("slow")
     with pytest.raises(PlanError, match="unknown data set of quick 'mnist': choose from mnist5k"):
         plan.load("quick", datasets=["mnist"])
@@ -111,13 +156,78 @@ def test_no_two_runs_share_a_folder_and_a_run_survives_json() -> None:
     assert plan.Run.model_validate_json(runs[0].model_dump_json()) == runs[0]
 
 
+OWN = """
+from torch import nn, optim
+
+def flat(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+class Halved(optim.SGD):
+    def __init__(self, params, lr, half=True):
+        super().__init__(params, lr=lr / 2 if half else lr)
+
+def slower(k):
+    return 1 / (1 + k)
+"""
+
+
+def test_what_a_plan_names_is_looked_up_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks, optimizers, schedules and data of the user's own, from any working directory."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "own_parts.py").write_text(OWN)
+    (tmp_path / "my data.npz").write_bytes(b"")
+    (tmp_path / "plan.toml").write_text(
+        """
+        name = "own"
+        init = "own"
+        epochs = 2
+        selection_epochs = 1
+        grid = [0.1]
+        seeds = [0]
+        problems = [{ dataset = "my data.npz", network = "own_parts.flat" }]
+
+        [[settings]]
+        label = "mine"
+        optimizer = "own_parts.Halved"
+        options = { half = false }
+        schedule = "own_parts.slower"
+        grid = [0.2, 0.4]
+
+        [[settings]]
+        label = "warm"
+        optimizer = "torch.optim.Adam"
+        options = { betas = [0.8, 0.99] }
+        schedule = { family = "warmup", steps = 5, then = { family = "power", q = 0.5 } }
+        """
+    )
+    loaded = plan.load(str(tmp_path / "plan.toml"))
+    (problem,) = loaded.problems
+    assert Path(problem.dataset) == (tmp_path / "my data.npz").resolve()
+    assert problem.name == "my_data-own_parts.flat"
+    mine, warm = (loaded.long_run(problem, setting, 0.1, 0) for setting in loaded.settings)
+    assert mine.folder.parts[1] == "Halved-halfFalse-own_parts.slower"
+    assert [optimizers.decay(0, warm.schedule)(k) for k in (0, 4, 8)] == [0.2, 1.0, 0.5]
+    assert Run.model_validate_json(warm.model_dump_json()) == warm
+
+
+def test_a_run_keeps_its_folder_when_its_data_move_with_it(tmp_path: Path) -> None:
+    folders = set()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "own.npz").write_bytes(b"")
+        moved = {"problems": [{"dataset": str(tmp_path / place / "own.npz"), "network": "small"}]}
+        loaded = validated(Plan, SOUND | moved)
+        folders.add(loaded.long_run(loaded.problems[0], loaded.settings[0], 0.1, 0).folder)
+    assert len(folders) == 1
+
+
 def test_optimizers_are_found_by_path_and_by_name_in_any_case() -> None:
     import torch
 
     import inna.torch
 
-    assert plan.resolve_optimizer("INNA") is plan.resolve_optimizer("inna") is inna.torch.INNA
-    assert plan.resolve_optimizer("adamw") is plan.resolve_optimizer("torch.optim.AdamW") is torch.optim.AdamW
+    assert optimizers.resolve("INNA") is optimizers.resolve("inna") is inna.torch.INNA
+    assert optimizers.resolve("adamw") is optimizers.resolve("torch.optim.AdamW") is torch.optim.AdamW
     for wrong in ("Lion", "torch.optim.lr_scheduler", "torch.nn.Linear", "inna.torch.inna"):
-        with pytest.raises(PlanError, match=f"unknown optimizer '{wrong}'"):
-            plan.resolve_optimizer(wrong)
+        with pytest.raises(ValueError, match=f"unknown optimizer '{wrong}'"):
+            optimizers.resolve(wrong)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inna.lab import data, protocol, training, workers
+from inna.lab import data, protocol, records, training, workers
 from inna.lab.plan import Plan, Run, validated
 
 PLAN: dict[str, Any] = {
@@ -48,6 +48,18 @@ class Here(workers.Workers):
             training.train(run, self.root / run.folder, self.dataset)
 
 
+class Remaining(Here):
+    """Executes only what is not complete, as real workers do."""
+
+    def __init__(self, here: Here) -> None:
+        super().__init__(here.root, here.dataset)
+
+    def execute(self, runs: list[Run], description: str) -> None:
+        log = [self.root / run.folder / "records.jsonl" for run in runs]
+        left = [r for r, path in zip(runs, log, strict=True) if not records.is_complete(path, r.epochs)]
+        super().execute(left, description)
+
+
 DIGITS = data.load("digits", train=100, test=50)
 
 
@@ -78,6 +90,7 @@ def test_the_grid_grows_while_its_best_point_lies_on_its_edge(
 
 def test_figure_3_shows_the_best_inna_of_figure_2(reproduced: tuple[Here, protocol.Result]) -> None:
     _, result = reproduced
+    assert result.best
     losses = {c.setting.label: c.series("train_loss")[:, -1].mean() for c in result.candidates}
     assert list(losses) == ["INNA a", "INNA b"]
     assert result.best.setting.label == min(losses, key=lambda label: losses[label])
@@ -87,6 +100,7 @@ def test_figure_3_shows_the_best_inna_of_figure_2(reproduced: tuple[Here, protoc
 def test_figure_4_runs_the_best_inna_with_its_own_gamma_0(reproduced: tuple[Here, protocol.Result]) -> None:
     _, result = reproduced
     (decay,) = result.decays
+    assert result.best
     assert (decay.setting.label, decay.setting.q) == ("k^-1/4", 0.25)
     assert decay.setting.options == result.best.setting.options
     assert len(decay.grid) >= 2
@@ -100,8 +114,10 @@ def test_swapping_the_test_labels_changes_no_choice(
     (other,) = protocol.reproduce(validated(Plan, PLAN), Here(tmp_path, swapped), [2, 3, 4])
     for ours, theirs in zip(result.curves + result.decays, other.curves + other.decays, strict=True):
         assert (ours.lr, ours.grid) == (theirs.lr, theirs.grid)
+    assert other.best
+    assert result.best
     assert other.best.setting.label == result.best.setting.label
-    accuracy = [r.best.final("test_accuracy").mean for r in (result, other)]
+    accuracy = [best.final("test_accuracy").mean for best in (result.best, other.best)]
     assert accuracy[0] != accuracy[1]  # the labels did matter, where they may
 
 
@@ -131,7 +147,28 @@ def test_a_setting_that_always_diverges_is_told_and_beaten(tmp_path: Path) -> No
     (result,) = protocol.reproduce(plan, Here(tmp_path, DIGITS), [4])
     assert result.curves[0].lr is None
     assert math.isnan(result.curves[0].final("train_loss").mean)
+    assert result.best
     assert result.best.setting.label in ("INNA a", "INNA b")
+
+
+def test_a_plan_without_candidates_has_no_best(tmp_path: Path) -> None:
+    own_grid = PLAN["settings"][2] | {"grid": [0.05, 0.5]}
+    change = {"settings": [own_grid, PLAN["settings"][3]], "decays": [], "seeds": [0], "max_extensions": 0}
+    (result,) = protocol.reproduce(validated(Plan, PLAN | change), Here(tmp_path, DIGITS), [2, 3, 4])
+    assert result.best is None
+    assert (result.candidates, result.decays) == ([], [])
+    assert [curve.setting.label for curve in result.compared] == ["SGD", "ADAM"]
+    assert [[point.lr for point in curve.grid] for curve in result.curves] == [[0.05, 0.5], [0.01, 0.1]]
+
+
+def test_runs_on_different_data_are_not_compared(tmp_path: Path) -> None:
+    plan = validated(Plan, PLAN | {"grid": [0.1], "max_extensions": 0, "decays": []})
+    here = Here(tmp_path, DIGITS)
+    protocol.reproduce(plan, here, [2])
+    other = Here(tmp_path, dataclasses.replace(DIGITS, y_train=(DIGITS.y_train + 1) % 10))
+    longer = plan.model_copy(update={"epochs": 3})  # its long runs are new, those that choose gamma_0 are not
+    with pytest.raises(records.RecordError, match=r"hold records of different data of one name: delete"):
+        protocol.reproduce(longer, Remaining(other), [2])
 
 
 def test_the_statistics_of_a_curve() -> None:

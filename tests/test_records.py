@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,31 @@ def test_a_failing_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
         records.write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+from inna.__main__ import main
+sys.argv[0] = "inna"
+main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="limits of a file's size are POSIX's")
+def test_a_disk_that_refuses_to_write_is_one_line_and_loses_no_record(tmp_path: Path) -> None:
+    """The kernel refuses what goes beyond 2,000 bytes a file, as a full disk would."""
+    digits = ["--dataset", "digits", "--network", "small", "--train-images", "50", "--test-images", "50"]
+    command = ["train", *digits, "--epochs", "3", "--out", str(tmp_path)]
+    refused = subprocess.run([sys.executable, "-c", FULL_DISK, *command], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "cannot write" in refused.stderr
+    (log,) = tmp_path.rglob("records.jsonl")
+    assert str(log.parent) in refused.stderr
+    losses = [record["train_loss"] for record in records.read(log)]
+    assert len(losses) == 2  # epochs 0 and 1; the checkpoint after it is too long
+    assert sorted(p.name for p in log.parent.iterdir()) == ["lock", "records.jsonl", "run.json"]
+    done = subprocess.run([sys.executable, "-m", "inna", *command], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert [record["train_loss"] for record in records.read(log)][:2] == losses

@@ -1,6 +1,7 @@
 """Two gloo processes on one CPU: DDP, FSDP2, ZeRO and distributed checkpoints end where one process ends."""
 
 import copy
+import itertools
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch_settings import BOTH, IMPLEMENTATIONS, Case
 
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
-each_optimizer = pytest.mark.parametrize("case", BOTH, ids=str)
 
 
 def network(dtype: torch.dtype = torch.float64) -> nn.Sequential:
@@ -65,109 +65,98 @@ def on_processes(work: Callable[..., None], *arguments: Any, world: int = 2) -> 
     torch.multiprocessing.spawn(_process, (work, port, world, arguments), nprocs=world)  # type: ignore[no-untyped-call]
 
 
-def data_parallel(case: Case, flags: dict[str, Any], expected: list[torch.Tensor]) -> None:
-    model = DistributedDataParallel(network())
-    train(model, case(model.parameters(), **flags), 0, 10)
-    torch.testing.assert_close(weights(model), expected, rtol=1e-10, atol=1e-12)
+def data_parallel(expected: list[list[torch.Tensor]]) -> None:
+    for case, ends in zip(BOTH, expected, strict=True):
+        model = DistributedDataParallel(network())
+        train(model, case(model.parameters(), fused=True), 0, 10)
+        torch.testing.assert_close(weights(model), ends, rtol=1e-10, atol=1e-12)
 
 
-@each_optimizer
-def test_ddp_ends_where_one_process_ends(case):
-    on_processes(data_parallel, case, {"fused": True}, alone(case, 10))
-
-
-def sharded(dtype: torch.dtype = torch.float64) -> nn.Module:
-    model = network(dtype)
-    fully_shard(model[0])
-    fully_shard(model)
-    return model
-
-
-def fully_sharded(case: Case, expected: list[torch.Tensor]) -> None:
-    for flags in IMPLEMENTATIONS.values():
-        model = sharded()
-        optimizer = case(model.parameters(), **flags)
-        train(model, optimizer, 0, 10)
-        torch.testing.assert_close(weights(model), expected, rtol=1e-10, atol=1e-12)
-        momentum = optimizer.state[model[0].weight]["momentum_buffer"]  # type: ignore[index]
-        assert momentum.to_local().numel() < momentum.numel()  # each process keeps its shard only
-
-
-@each_optimizer
-def test_fsdp2_ends_where_one_process_ends_with_every_implementation(case):
-    on_processes(fully_sharded, case, alone(case, 10))
-
-
-def resumed(case: Case, build: Callable[[], nn.Module], folder: Path) -> None:
-    straight = build()
-    train(straight, case(straight.parameters(), fused=True), 0, 10)
-    broken = build()
-    optimizer = case(broken.parameters(), fused=True)
-    train(broken, optimizer, 0, 5)
-    model_state, optimizer_state = get_state_dict(broken, optimizer)
-    dcp.save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=folder)
-    again = build()
-    optimizer = case(again.parameters(), fused=True)
-    load(again, optimizer, folder)
-    train(again, optimizer, 5, 10)
-    for a, b in zip(weights(straight), weights(again), strict=True):
-        assert torch.equal(a, b)
-
-
-def load(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    model_state, optimizer_state = get_state_dict(model, optimizer)
-    state = {"model": model_state, "optimizer": optimizer_state}
-    dcp.load(state, checkpoint_id=folder)
-    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+def test_ddp_ends_where_one_process_ends():
+    on_processes(data_parallel, [alone(case, 10) for case in BOTH])
 
 
 def replicated() -> nn.Module:
     return DistributedDataParallel(network(torch.float32))
 
 
-@each_optimizer
-@pytest.mark.parametrize("build", [replicated, sharded], ids=["DDP", "FSDP2"])
-def test_a_resumed_run_ends_with_the_same_bits(case, build, tmp_path):
-    on_processes(resumed, case, build, tmp_path)
+def sharded(dtype: torch.dtype = torch.float32) -> nn.Module:
+    model = network(dtype)
+    fully_shard(model[0])
+    fully_shard(model)
+    return model
 
 
-def save_half_way(case: Case, folder: Path) -> None:
-    model = sharded(torch.bfloat16)
-    optimizer = case(model.parameters(), state_dtype=torch.float32)
-    train(model, optimizer, 0, 5)
-    model_state, optimizer_state = get_state_dict(model, optimizer)
-    dcp.save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=folder)
-    full = {k: v["momentum_buffer"].full_tensor() for k, v in optimizer_state["state"].items()}
-    if dist.get_rank() == 0:
-        torch.save(full, folder / "full.pt")
+def fully_sharded(expected: list[list[torch.Tensor]]) -> None:
+    for (case, ends), flags in itertools.product(
+        zip(BOTH, expected, strict=True), [*IMPLEMENTATIONS.values(), {"foreach": True, "capturable": True}]
+    ):
+        model = sharded(torch.float64)
+        optimizer = case(model.parameters(), **flags)
+        train(model, optimizer, 0, 10)
+        torch.testing.assert_close(weights(model), ends, rtol=1e-10, atol=1e-12)
+        momentum = optimizer.state[model[0].weight]["momentum_buffer"]  # type: ignore[index]
+        assert momentum.to_local().numel() < momentum.numel()  # each process keeps its shard only
 
 
-def load_alone(case: Case, folder: Path) -> None:
-    model = network(torch.bfloat16)
-    optimizer = case(model.parameters(), state_dtype=torch.float32)
-    load(model, optimizer, folder)
-    for name, expected in torch.load(folder / "full.pt").items():
-        momentum = optimizer.state[model.get_parameter(name)]["momentum_buffer"]
-        assert torch.equal(momentum, expected)
-        assert not torch.equal(momentum, momentum.bfloat16().float())  # nothing was rounded
-    train(model, optimizer, 5, 6)
+def test_fsdp2_ends_where_one_process_ends_with_every_implementation():
+    on_processes(fully_sharded, [alone(case, 10) for case in BOTH])
 
 
-@each_optimizer
-def test_a_checkpoint_of_two_processes_loads_in_one_with_its_float32_state(case, tmp_path):
-    on_processes(save_half_way, case, tmp_path)
-    on_processes(load_alone, case, tmp_path, world=1)
+def save_half_way(folder: Path) -> None:
+    for i, case in enumerate(BOTH):
+        model = sharded(torch.bfloat16)
+        optimizer = case(model.parameters(), state_dtype=torch.float32)
+        train(model, optimizer, 0, 5)
+        model_state, optimizer_state = get_state_dict(model, optimizer)
+        dcp.save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=folder / str(i))
+        full = {k: v["momentum_buffer"].full_tensor() for k, v in optimizer_state["state"].items()}
+        if dist.get_rank() == 0:
+            torch.save(full, folder / f"{i}.pt")
 
 
-def zero_redundancy(case: Case, expected: list[torch.Tensor]) -> None:
-    model = DistributedDataParallel(network())
-    optimizer = ZeroRedundancyOptimizer(
-        model.parameters(), optimizer_class=case.cls, **copy.deepcopy(case.options)
-    )
-    train(model, optimizer, 0, 10)
-    torch.testing.assert_close(weights(model), expected, rtol=1e-10, atol=1e-12)
+def load_elsewhere(folder: Path) -> None:
+    for i, case in enumerate(BOTH):
+        model = sharded(torch.bfloat16) if dist.get_world_size() > 1 else network(torch.bfloat16)
+        optimizer = case(model.parameters(), state_dtype=torch.float32)
+        model_state, optimizer_state = get_state_dict(model, optimizer)
+        state = {"model": model_state, "optimizer": optimizer_state}
+        dcp.load(state, checkpoint_id=folder / str(i))
+        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        for name, expected in torch.load(folder / f"{i}.pt").items():
+            momentum = optimizer.state[model.get_parameter(name)]["momentum_buffer"]
+            momentum = momentum.full_tensor() if isinstance(momentum, DTensor) else momentum
+            assert torch.equal(momentum, expected)
+            assert not torch.equal(momentum, momentum.bfloat16().float())  # nothing was rounded
+        train(model, optimizer, 5, 6)
 
 
-@each_optimizer
-def test_zero_redundancy_optimizer_ends_where_one_process_ends(case):
-    on_processes(zero_redundancy, case, alone(case, 10))
+def test_a_checkpoint_of_two_processes_loads_in_one_and_in_three_with_its_float32_state(tmp_path):
+    on_processes(save_half_way, tmp_path)
+    on_processes(load_elsewhere, tmp_path, world=1)
+    on_processes(load_elsewhere, tmp_path, world=3)
+
+
+def zero_redundancy(folder: Path) -> None:
+    for i, case in enumerate(BOTH):
+        model = DistributedDataParallel(network())
+        optimizer = ZeroRedundancyOptimizer(
+            model.parameters(), optimizer_class=case.cls, **copy.deepcopy(case.options)
+        )
+        train(model, optimizer, 0, 10)
+        optimizer.consolidate_state_dict(to=0)
+        if dist.get_rank() == 0:
+            state = {"model": model.module.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(state, folder / f"{i}.pt")
+
+
+def test_what_zero_redundancy_optimizer_consolidates_goes_on_in_one_process(tmp_path):
+    on_processes(zero_redundancy, tmp_path)
+    for i, case in enumerate(BOTH):
+        state = torch.load(tmp_path / f"{i}.pt", weights_only=True)
+        model = network()
+        model.load_state_dict(state["model"])
+        torch.testing.assert_close(weights(model), alone(case, 10), rtol=1e-10, atol=1e-12)
+        (optimizer := case(model.parameters())).load_state_dict(state["optimizer"])
+        train(model, optimizer, 10, 15)
+        torch.testing.assert_close(weights(model), alone(case, 15), rtol=1e-10, atol=1e-12)

@@ -6,6 +6,7 @@ A twin has its original's name; docs/torch_parity.md lists them. `torch_settings
 import copy
 import io
 import re
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,17 @@ def test_rosenbrock(case, flags, maximize):
 @each_case
 def test_foreach_matches_forloop(case):
     compare(case, {"foreach": True}, torch.float64, rtol=1e-12, atol=1e-15)
+
+
+@each_optimizer
+def test_capturable_foreach_is_no_loop_in_disguise(case, monkeypatch):
+    def loop(*_: object, **__: object) -> None:
+        raise AssertionError("the loop was called")
+
+    monkeypatch.setattr("inna.torch._inna._single_tensor_inna", loop)
+    param = torch.ones(2)
+    param.grad = torch.ones(2)
+    case([param], foreach=True, capturable=True, lr=torch.tensor(0.1)).step()
 
 
 @each_case
@@ -574,33 +586,46 @@ def test_non_empty_state(case, flags):
     assert len(optimizer.state) == 4
 
 
-@each_optimizer
-@pytest.mark.parametrize("foreach", [False, True])
-def test_correctness(case, foreach):
-    """CompiledOptimizerParityTests: the step, compiled, is the step."""
-    models = network(), network()
-    a, b = (case(m.parameters(), foreach=foreach) for m in models)
-    train(a, models[0])
-    eager_step = b.step
-    compiled = torch.compile(eager_step, backend="aot_eager")
-    b.step = compiled  # type: ignore[method-assign]
-    train(b, models[1])
-    assert_same([*models[0].parameters()], [*models[1].parameters()])
+HEADERS = Path(sysconfig.get_paths()["include"], "Python.h")  # what inductor needs on a CPU
+INDUCTOR = "inductor" if HEADERS.exists() else "aot_eager"
 
 
 @each_optimizer
-def test_a_schedule_of_tensor_options_recompiles_nothing(case):
-    model = network()
-    lr, alpha, beta = (torch.tensor(v) for v in (0.01, 0.5, 0.1))
-    optimizer = case(model.parameters(), lr=lr, alpha=alpha, beta=beta, capturable=True)
-    step = torch.compile(optimizer.step, backend="eager")
-    for k in range(6):
-        for p in model.parameters():
-            p.grad = torch.ones_like(p)
-        with torch._dynamo.config.patch(error_on_recompile=k > 2):
-            step()
-        for option in (lr, alpha, beta):
-            option.mul_(0.9)
+@pytest.mark.parametrize(
+    ("backend", "flags"),
+    [
+        (INDUCTOR, {"foreach": True}),
+        (INDUCTOR, {"foreach": True, "capturable": True}),
+        ("aot_eager", {"foreach": False}),
+        ("aot_eager", {"foreach": False, "capturable": True}),
+        ("aot_eager", {"fused": True}),
+    ],
+    ids=str,
+)
+def test_correctness(case, backend, flags):
+    """CompiledOptimizerParityTests: the compiled step is the step, and no schedule recompiles it."""
+    torch.manual_seed(0)
+    start = [torch.randn(4, 3), torch.randn(4)]
+    grads = [[torch.randn_like(p) for p in start] for _ in range(6)]
+    ends = []
+    for compiled in (False, True):
+        params = [p.clone() for p in start]
+        optimizer = case(params, **flags)
+        (group,) = optimizer.param_groups
+        options = {name: group[name] for name in ("lr", "alpha", "beta")}
+        if flags.get("capturable"):
+            group.update({name: torch.tensor(value) for name, value in options.items()})
+        torch._dynamo.reset()
+        step = torch.compile(optimizer.step, backend=backend) if compiled else optimizer.step
+        for k, vs in enumerate(grads):
+            for p, v in zip(params, vs, strict=True):
+                p.grad = v
+            for name in options:
+                group[name] *= 0.9  # in place if it is a tensor
+            with torch._dynamo.config.patch(error_on_recompile=k > 1):
+                step()
+        ends.append(params)
+    assert_same(*ends)
 
 
 PARITY = Path(__file__).parents[1] / "docs" / "torch_parity.md"

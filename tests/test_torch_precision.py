@@ -1,7 +1,9 @@
 """Numbers: float32 for long, 16 bits with and without Kahan's sum, GradScaler, autograd through a step."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,54 +26,55 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def quadratic(top: float) -> tuple[Tensor, Tensor]:
-    curvatures = torch.logspace(-2, math.log10(top), 64, dtype=torch.float64)
-    return curvatures, 1 + 0.5 * torch.sin(torch.arange(64, dtype=torch.float64))
+BETAS = np.array([1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0])
+CURVATURES = np.logspace(-2, [1, 2], 64, axis=1)  # a mild and a stiff quadratic
+MINIMISER = 1 + 0.5 * np.sin(np.arange(64))
+Floating = type[np.float32] | type[np.float64]
 
 
-def descend(dtype: torch.dtype, beta: float, top: float, schedule: schedules.Schedule, flags: dict) -> Tensor:
-    curvatures, minimiser = (t.to(dtype) for t in quadratic(top))
-    theta = torch.zeros(64, dtype=dtype)
-    optimizer = INNA([theta], lr=0.01, alpha=0.5, beta=beta, initial_speed=None, **flags)
+def paths_in_the_papers_form(dtype: Floating, schedule: schedules.Schedule) -> np.ndarray:
+    """Where 10,000 steps of equation (12) end from theta = 0, u = 0: for each beta and quadratic."""
+    curvatures, minimiser, beta = (a.astype(dtype) for a in (CURVATURES, MINIMISER, BETAS[:, None, None]))
+    theta = psi = np.zeros((len(BETAS), 2, 64), dtype)
     for k in range(10_000):
-        optimizer.param_groups[0]["lr"] = 0.01 * schedule(k)
-        theta.grad = curvatures * (theta - minimiser)
-        optimizer.step()
-    return theta.double()
-
-
-def descend_in_the_papers_form(dtype: torch.dtype, beta: float, top: float) -> Tensor:
-    curvatures, minimiser = (t.to(dtype) for t in quadratic(top))
-    theta = psi = torch.zeros(64, dtype=dtype)
-    for _ in range(10_000):
         v = curvatures * (theta - minimiser)
-        theta, psi = reference.inna_step(theta, psi, v, lr=0.01, alpha=0.5, beta=beta)
-    return theta.double()
+        theta, psi = reference.inna_step(
+            theta, psi, v, lr=dtype(0.01 * schedule(k)), alpha=dtype(0.5), beta=beta
+        )
+    return theta
 
 
-def distance(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / b.norm())
+def paths_in_float32(schedule: schedules.Schedule, flags: dict[str, Any]) -> np.ndarray:
+    curvatures, minimiser = torch.tensor(CURVATURES).float(), torch.tensor(MINIMISER).float()
+    groups: list[Any] = [{"params": [torch.zeros(64), torch.zeros(64)], "beta": beta} for beta in BETAS]
+    optimizer = INNA(groups, alpha=0.5, initial_speed=None, **flags)
+    for k in range(10_000):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * schedule(k)
+            for theta, curvature in zip(group["params"], curvatures, strict=True):
+                theta.grad = curvature * (theta - minimiser)
+        optimizer.step()
+    return np.array([[p.numpy() for p in group["params"]] for group in optimizer.param_groups])
 
 
 @each_implementation
-@pytest.mark.parametrize("beta", [1e-3, 0.1, 1.0])
-def test_float32_stays_with_float64_for_ten_thousand_steps(beta, flags):
-    exact = descend(torch.float64, beta, 10.0, schedules.constant(), flags)
-    assert distance(descend(torch.float32, beta, 10.0, schedules.constant(), flags), exact) < 5e-5
+@pytest.mark.parametrize(
+    ("schedule", "mild"),
+    [(schedules.constant(), 5e-5), (schedules.power(0.5), 3e-4)],
+    ids=["constant", "sqrt"],
+)
+def test_float32_stays_with_float64_for_ten_thousand_steps(schedule, mild, flags):
+    """On the stiff one a constant step is unstable at the two smallest beta, and tracked all the same."""
+    exact = paths_in_the_papers_form(np.float64, schedule)
 
+    def error(theta: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(theta - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
 
-@each_implementation
-@pytest.mark.parametrize("schedule", [schedules.constant(), schedules.power(0.5)], ids=["constant", "sqrt"])
-def test_float32_stays_with_float64_on_stiffer_quadratics(schedule, flags):
-    exact = descend(torch.float64, 0.1, 100.0, schedule, flags)
-    assert distance(descend(torch.float32, 0.1, 100.0, schedule, flags), exact) < 3e-4
-
-
-def test_at_small_beta_the_momentum_form_is_fifty_times_nearer_than_the_papers():
-    exact = descend(torch.float64, 1e-3, 10.0, schedules.constant(), {"fused": True})
-    ours = descend(torch.float32, 1e-3, 10.0, schedules.constant(), {"fused": True})
-    papers = descend_in_the_papers_form(torch.float32, 1e-3, 10.0)
-    assert 50 * distance(ours, exact) < distance(papers, exact)
+    ours = error(paths_in_float32(schedule, flags))
+    assert (ours[:, 0] < mild).all()
+    assert (ours[:, 1] < 3e-4).all()
+    papers = error(paths_in_the_papers_form(np.float32, schedule))
+    assert papers[0, 0] > 50 * ours[0, 0]
 
 
 def final_loss(case, dtype: torch.dtype, **options) -> float:

@@ -1,10 +1,14 @@
+import dataclasses
+import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from inna.lab import data, records, training
+from inna.lab import data, networks, optimizers, records, training
 from inna.lab.plan import Problem, Run
 
 DIGITS = data.load("digits", train=96, test=40)
@@ -88,6 +92,7 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_changes_nothing(
     folder = tmp_path / "b"
     trainer = training.Trainer(run, DIGITS)
     folder.mkdir()
+    (folder / "run.json").write_bytes((tmp_path / "a" / "run.json").read_bytes())
     records.append(folder / "records.jsonl", trainer.record())
     steps = 0
 
@@ -173,7 +178,8 @@ def test_the_loss_is_that_of_the_whole_training_set_in_evaluation_mode() -> None
     run = a_run(problem=Problem(dataset="mnist5k", network="nin", train=6, test=2))
     trainer = training.Trainer(run, data.load("mnist5k", train=6, test=2))
     trainer.net.eval()
-    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.x_train), trainer.y_train)
+    rows, labels = trainer.train_set
+    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.images(rows)), labels)
     trainer.net.train()
     assert trainer.record()["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
 
@@ -184,3 +190,127 @@ def test_options_that_the_optimizer_does_not_take_are_named(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="alpha must be finite and non-negative, got -1"):
         training.train(a_run(options={"alpha": -1.0}), tmp_path, DIGITS)
     assert not (tmp_path / "records.jsonl").exists()
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Flat(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(shape[0] * shape[1] * shape[2])
+        self.out = nn.Linear(self.norm.num_features, classes)
+
+    def forward(self, x):
+        return self.out(self.norm(x.view(len(x), -1)))
+
+def halved(k):
+    return 0.5 ** (k // 5)
+
+def negative(k):
+    return 1.0 - k
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"own_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_a_step_is_the_plain_loops_step() -> None:
+    """NiN in the default layout, torch.utils.data and a bare INNA: ten losses agree, dropout off."""
+    random = np.random.default_rng(0)
+    y = random.integers(10, size=80)
+    x = random.random((80, 3, 32, 32), dtype=np.float32) * (y / 9).astype(np.float32)[:, None, None, None]
+    problem = Problem(dataset="cifar10", network="nin", train=80)
+    run = a_run(problem=problem, options={}, lr=0.1, q=0, batch_size=8, epochs=1)
+    trainer = training.Trainer(run, data.Dataset("cifar10", 10, x, y, x[:1], y[:1]))
+    plain = networks.build("nin", (3, 32, 32), 10, init=run.init, seed=run.seed).train()
+    for module in [*trainer.net.modules(), *plain.modules()]:
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    totals = [0.0]
+    trainer.finish_epoch(after_step=lambda: totals.append(trainer.running.item()))
+    optimizer = optimizers.resolve(run.optimizer)(plain.parameters(), lr=run.lr)
+    pairs = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    order = np.random.default_rng([run.seed, 1]).permutation(80).tolist()
+    losses = []
+    for images, labels in torch.utils.data.DataLoader(pairs, batch_size=8, sampler=order):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(plain(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.diff(totals) / 8 == pytest.approx(losses, abs=1e-4)
+    assert max(losses) - min(losses) > 0.01
+
+
+def test_independent_mini_batches_are_drawn_with_replacement(tmp_path: Path) -> None:
+    trainer = training.Trainer(a_run(sampling="independent"), DIGITS)
+    order = trainer._order()
+    assert len(order) == 5 * 20  # full mini-batches, as many as an epoch has
+    assert len(set(order)) < 96
+    assert sorted(training.Trainer(a_run(), DIGITS)._order()) == list(range(96))
+    found = trained(a_run(sampling="independent", epochs=15, lr=0.5, q=0.0), tmp_path)
+    assert found[-1]["train_loss_running"] == pytest.approx(found[-1]["train_loss"], rel=0.3)
+
+
+def test_a_schedule_takes_the_place_of_q(tmp_path: Path, own_module: str) -> None:
+    linear = a_run(q=0, schedule={"family": "linear", "steps": 20})
+    assert [r["lr"] for r in trained(linear, tmp_path / "a")] == pytest.approx([0.2, 0.16, 0.11, 0.06])
+    own = a_run(q=0, schedule=f"{own_module}.halved")
+    assert [r["lr"] for r in trained(own, tmp_path / "b")] == [0.2, 0.2, 0.1, 0.05]
+    with pytest.raises(ValueError, match=r"must give factors >= 0, got -1\.0 at k = 2"):
+        trained(a_run(q=0, schedule=f"{own_module}.negative"), tmp_path / "c")
+
+
+def test_a_network_of_ones_own_keeps_its_own_weights_if_asked(tmp_path: Path, own_module: str) -> None:
+    problem = Problem(dataset="digits", network=f"{own_module}.Flat", train=96, test=40)
+    own = a_run(problem=problem, init="own", epochs=5)
+    found = trained(own, tmp_path / "a")
+    assert trained(own, tmp_path / "b") == found  # its weights depend on the seed, not on what went before
+    assert found[-1]["train_loss"] < 0.5 * found[0]["train_loss"]
+    bound = 1 / math.sqrt(64)
+    for init, widest in (("own", bound), ("glorot_normal", math.inf)):
+        trainer = training.Trainer(a_run(problem=problem, init=init), DIGITS)
+        weight, norm = trainer.net.out.weight, trainer.net.norm
+        assert (weight.abs().max().item() > bound) == (widest > bound)
+        assert torch.all(norm.weight == 1)  # the gain of a normalisation is no bias
+
+
+def test_run_json_says_what_was_run_on_what(tmp_path: Path) -> None:
+    run = a_run()
+    trained(run, tmp_path)
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert Run.model_validate(told["run"]) == run
+    assert told["data"]["sha256"] == DIGITS.digest
+    assert told["code"]["inna"]
+    assert torch.__version__.startswith(told["libraries"]["torch"].partition("+")[0])
+    assert told["machine"]["cores"] >= 1
+    assert told["machine"]["processor"]
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_run_whose_data_changed_is_not_continued(tmp_path: Path, epochs: int) -> None:
+    trained(a_run(), tmp_path)
+    log = tmp_path / "records.jsonl"
+    records.rewind(log, epochs)  # in the middle, or complete
+    before = log.read_bytes()
+    relabelled = dataclasses.replace(DIGITS, y_train=(DIGITS.y_train + 1) % 10)
+    with pytest.raises(
+        records.RecordError, match=r"holds records of other data .* delete it, or name another"
+    ):
+        training.train(a_run(), tmp_path, relabelled)
+    assert log.read_bytes() == before
+
+
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    trained(a_run(), tmp_path)
+    for content in (b"", b"[]", b'{"run": {}}'):
+        (tmp_path / "run.json").write_bytes(content)
+        with pytest.raises(records.RecordError, match=r"run\.json is missing or damaged: delete the folder"):
+            trained(a_run(), tmp_path)

@@ -15,18 +15,47 @@ except ModuleNotFoundError as error:
         "inna.dynamics needs SciPy: pip install 'inna[theory]'", name=error.name
     ) from error
 
-from ._energies import energy, energy_rate, lambda_range, proof_constants
-from ._rates import linear_rate, power_law
+from ._ball import Ball
+from ._descent import Descent, descent
+from ._energies import (
+    energy,
+    energy_bounds,
+    energy_gradient,
+    energy_rate,
+    lambda_range,
+    proof_constants,
+)
+from ._flows import gradient_flow, newton_flow
+from ._gradient_system import linearisation, potential, potential_weights
+from ._rates import kl_exponent, kl_rates, linear_rate, measured_rate, power_law
+from ._refinement import Refinement, refine
+from ._shadow import shadow_distance
 from ._system import DIN, Trajectory, on_quadratic
 
 __all__ = [
     "DIN",
+    "Ball",
+    "Descent",
+    "Refinement",
     "Trajectory",
+    "descent",
     "energy",
+    "energy_bounds",
+    "energy_gradient",
     "energy_rate",
+    "gradient_flow",
+    "kl_exponent",
+    "kl_rates",
     "lambda_range",
     "linear_rate",
+    "linearisation",
+    "measured_rate",
+    "newton_flow",
     "on_quadratic",
+    "potential",
+    "potential_weights",
     "power_law",
     "proof_constants",
+    "refine",
+    "shadow_distance",
 ]

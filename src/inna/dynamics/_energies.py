@@ -1,4 +1,4 @@
-"""Lyapunov energies of the system, their rates of change, and the constants of Theorem 4.3's proof."""
+"""Lyapunov energies of the system, their rates of change, what they bound, and Theorem 4.3's constants."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
-__all__ = ["energy", "energy_rate", "lambda_range", "proof_constants"]
+__all__ = ["energy", "energy_bounds", "energy_gradient", "energy_rate", "lambda_range", "proof_constants"]
 
 Array = NDArray[np.float64]
 
@@ -67,6 +67,56 @@ def energy_rate(
     if lam is None:
         return np.asarray(-2 * friction)
     return np.asarray(-friction + (lam - 1 - alpha * beta) * (velocity * v).sum(-1))
+
+
+def energy_gradient(v: ArrayLike, u: ArrayLike, alpha: float, beta: float) -> Array:
+    r"""The gradient of E in (theta, psi), the two one after the other along the last axis.
+
+    .. math:: \partial E = 2 \left((1 + \alpha\beta) v + (\alpha - \tfrac1\beta) u,\; \tfrac1\beta u\right)
+
+    Args:
+        v: the (sub)gradient of J.
+        u: the momentum.
+        alpha: viscous damping.
+        beta: Newtonian damping, > 0.
+
+    Example:
+        >>> energy_gradient([1.0], [2.0], 0.5, 0.5)
+        array([-3.5,  8. ])
+
+    Reference: Castera et al. (2021), (32).
+    """
+    v, u = np.asarray(v, float), np.asarray(u, float)
+    return 2 * np.concatenate([(1 + alpha * beta) * v + (alpha - 1 / beta) * u, u / beta], axis=-1)
+
+
+def energy_bounds(
+    objective: ArrayLike, u: ArrayLike, alpha: float, beta: float, infimum: float
+) -> tuple[Array, Array]:
+    r"""How high and how fast a trajectory can ever get: bounds of J and of |u| from where it is now.
+
+    .. math:: J(\theta(t)) \le J_0 + \frac{|u_0|^2}{2 \lambda_{max}}, \qquad
+              |u(t)|^2 \le |u_0|^2 + 2 \lambda_{min} (J_0 - \inf J)
+
+    So a trajectory stays in a sublevel set of J: it is bounded if J is coercive.
+
+    Args:
+        objective: J_0.
+        u: the momentum u_0, coordinates along the last axis.
+        alpha: viscous damping.
+        beta: Newtonian damping.
+        infimum: a lower bound of J.
+
+    Example:
+        >>> height, momentum = energy_bounds(2.0, [3.0], alpha=1.0, beta=1.0, infimum=0.0)
+        >>> float(height), float(momentum)
+        (3.125, 3.0)
+
+    Reference: Castera et al. (2021), Section 3.2, there with E; E_min and E_max give more.
+    """
+    low, high = lambda_range(alpha, beta)
+    objective, square = np.asarray(objective, float), np.square(u).sum(-1)
+    return objective + square / (2 * high), np.sqrt(square + 2 * low * (objective - infimum))
 
 
 def lambda_range(alpha: float, beta: float) -> tuple[float, float]:

@@ -1,9 +1,11 @@
-"""How fast the objective must fall: the rates that Section 4 predicts."""
+"""How fast the objective must fall, by Section 4, and how fast it falls."""
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["linear_rate", "power_law"]
+__all__ = ["kl_exponent", "kl_rates", "linear_rate", "measured_rate", "power_law"]
 
 
 def linear_rate(curvatures: ArrayLike, alpha: float, beta: float) -> float:
@@ -48,3 +50,90 @@ def power_law(c: float, alpha: float) -> tuple[float, float]:
         raise ValueError(f"the power law needs c > 2 and alpha > 0, got c {c}, alpha {alpha}")
     p = c / (c - 2)
     return p, (c * (c - 2) / alpha) ** -p
+
+
+def kl_exponent(c: float) -> float:
+    r"""The Kurdyka-Lojasiewicz exponent of the energy E at the minimum of :math:`|x|^c`, c > 1.
+
+    .. math:: a = \max\left(\tfrac12, 1 - \tfrac1c\right)
+
+    The closing remark of Section 4 gives 1 - 1/c, that of J. E is quadratic in u: its exponent is never below
+    1/2, and for 1 < c < 2 E falls like :math:`e^{-2t/\beta}`, no faster as c tends to 1.
+
+    Raises:
+        ValueError: c <= 1.
+
+    Example:
+        >>> kl_exponent(4), kl_exponent(1.5)
+        (0.75, 0.5)
+
+    Reference: Castera et al. (2021), the end of Section 4 (corrected).
+    """
+    if not c > 1:
+        raise ValueError(f"the exponent is that of |x|^c for c > 1, got c {c}")
+    return max(0.5, 1 - 1 / c)
+
+
+def kl_rates(exponent: float) -> tuple[float, float]:
+    r"""The powers of 1/t that a Kurdyka-Lojasiewicz exponent a > 1/2 of the Lyapunov function gives.
+
+    .. math:: L(X(t)) - L^* = O(t^{-1/(2a - 1)}), \qquad |X(t) - X^*| = O(t^{-(1 - a)/(2a - 1)})
+
+    Both are infinite for a <= 1/2, where the rates are linear or better. The first is never below 1: O(1/t).
+
+    Args:
+        exponent: a in (0, 1).
+
+    Raises:
+        ValueError: a is not in (0, 1).
+
+    Example:
+        >>> kl_rates(0.75), kl_rates(0.5)
+        ((2.0, 0.5), (inf, inf))
+
+    Reference: Castera et al. (2021), proof of Theorem 4.2.
+    """
+    if not 0 < exponent < 1:
+        raise ValueError(f"a Kurdyka-Lojasiewicz exponent lies in (0, 1), got {exponent}")
+    if exponent <= 0.5:
+        return float("inf"), float("inf")
+    return 1 / (2 * exponent - 1), (1 - exponent) / (2 * exponent - 1)
+
+
+def measured_rate(
+    t: ArrayLike,
+    gap: ArrayLike,
+    law: Literal["exponential", "power"] = "exponential",
+    *,
+    tail: tuple[float, float] = (0.5, 0.9),
+) -> float:
+    """The rate at which something falls to 0: the slope of its logarithm against t, or against log t.
+
+    What oscillates is measured by its upper envelope, the largest value from there on.
+
+    Args:
+        t: increasing times.
+        gap: what falls, such as J - J* or |theta - theta*|, >= 0.
+        law: "exponential" gives r of exp(r t), "power" gives r of t^r.
+        tail: the part of the points that counts, as fractions of their number. The last oscillation is cut
+            off by the end, so the envelope's end does not count.
+
+    Raises:
+        ValueError: fewer than two points of the tail are positive, in t or in gap.
+
+    Example:
+        >>> t = np.linspace(0, 20, 401)
+        >>> round(measured_rate(t, 3 * np.exp(-t / 2)), 6)
+        -0.5
+        >>> round(measured_rate(t, 3 / (1 + t) ** 2, "power", tail=(0.9, 1.0)), 2)
+        -1.9
+    """
+    t, gap = np.asarray(t, float), np.asarray(gap, float)
+    envelope = np.maximum.accumulate(gap[::-1])[::-1]
+    part = slice(int(tail[0] * t.size), int(np.ceil(tail[1] * t.size)))
+    t, envelope = t[part], envelope[part]
+    usable = (envelope > 0) & ((t > 0) | (law == "exponential"))
+    if usable.sum() < 2:
+        raise ValueError("a rate needs two positive values in the tail: take more points or an earlier tail")
+    abscissa = np.log(t[usable]) if law == "power" else t[usable]
+    return float(np.polyfit(abscissa, np.log(envelope[usable]), 1)[0])

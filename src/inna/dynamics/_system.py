@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import solve_ivp
 
 from ..reference import momentum_from_psi, psi_from_momentum
+from ._ball import Ball
 from ._energies import energy
 
 __all__ = ["DIN", "Trajectory", "on_quadratic"]
@@ -62,6 +63,31 @@ class DIN:
             return u
         u = (initial_speed - _column(self.beta)) * self.gradient(theta)
         return u
+
+    def phase(self, theta: Array, velocity: Array) -> Array:
+        r"""From (4) to (5): :math:`\psi = -\beta\dot\theta - \beta^2 v + (1 - \alpha\beta)\theta`.
+
+        Args:
+            theta: position, shape (..., d).
+            velocity: theta' there.
+
+        Example:
+            >>> din, theta = DIN(gradient=lambda x: 3 * x, alpha=0.5, beta=0.1), np.array([2.0])
+            >>> psi = din.phase(theta, np.array([-1.0]))
+            >>> psi.round(12), din.velocity(theta, psi).round(12)
+            (array([1.94]), array([-1.]))
+        """
+        alpha, beta = _column(self.alpha), _column(self.beta)
+        psi: Array = psi_from_momentum(theta, -velocity - beta * self.gradient(theta), alpha=alpha, beta=beta)
+        return psi
+
+    def velocity(self, theta: Array, psi: Array) -> Array:
+        """From (5) to (4): theta' at (theta, psi), beta > 0; the inverse of `phase`."""
+        return self.field(theta, self.start(theta, psi=psi))[0]
+
+    def rest_phase(self, theta: Array) -> Array:
+        r"""The psi with which a critical theta is at rest: :math:`\psi = (1 - \alpha\beta)\theta`, (16)."""
+        return np.asarray((1 - _column(self.alpha) * _column(self.beta)) * theta)
 
     def solve(
         self,
@@ -148,10 +174,12 @@ class DIN:
         initial_speed: float = 1.0,
         every: int = 1,
         schedule: Callable[[int], float] | None = None,
+        ball: Ball | None = None,
     ) -> "Trajectory":
         """The paper's explicit Euler discretisation (8): INNA with a full (sub)gradient.
 
         A batch of starts, alpha, beta and lr advances together: they broadcast against theta's leading axes.
+        theta advances in place, so a gradient that keeps its argument must copy it.
 
         Args:
             theta: theta_0, shape (..., d).
@@ -161,22 +189,45 @@ class DIN:
             initial_speed: s of that start.
             every: keep every so many-th point (and the first and the last).
             schedule: k -> the factor of lr in update k, as in `inna.schedules`; None is 1.
+            ball: project every iterate on this ball, beta > 0; psi stays.
+
+        Example:
+            >>> alpha, beta = np.meshgrid([0.1, 0.5, 2.0], [0.01, 0.1])  # six settings, one end each
+            >>> din = DIN(lambda x: x, alpha, beta, lambda x: (x * x).sum(-1) / 2)
+            >>> din.euler([1.0], 0.01, 2000, every=2000).objective[-1].shape
+            (2, 3)
         """
         first = np.asarray(theta, float)
         batch = np.broadcast_shapes(first.shape[:-1], *map(np.shape, (lr, self.alpha, self.beta)))
         x: Array = np.broadcast_to(first, (*batch, first.shape[-1])).copy()
         u = self.start(x, psi=psi, initial_speed=initial_speed)
-        gamma, alpha, beta = _column(lr), _column(self.alpha), _column(self.beta)
+        # As large as x where they vary: broadcasting over short last axes costs more than all arithmetic.
+        gamma, alpha, beta = (
+            np.broadcast_to(_column(value), x.shape).copy() if np.ndim(value) else value
+            for value in (lr, self.alpha, self.beta)
+        )
+        if ball is not None and not np.all(np.greater(beta, 0)):
+            raise ValueError(f"the projection needs beta > 0, where psi exists, got {self.beta}")
         t = np.zeros(np.shape(lr))
-        kept = [(t, x, u)]
+        kept = [(t, x.copy(), u.copy())]
+        step, scale = None, 1.0
+        move, push = np.empty_like(x), np.empty_like(x)
         for k in range(steps):
             factor = 1.0 if schedule is None else schedule(k)
-            step, t = gamma * factor, t + lr * factor
+            if step is None or factor != scale:
+                step, scale = gamma * factor, factor
+                newton, damp, gain = step * beta, 1 - alpha * step, step * (1 - alpha * beta)
             v = self.gradient(x)
-            x = x - step * (u + beta * v)
-            u = (1 - alpha * step) * u + step * (1 - alpha * beta) * v
+            np.multiply(u, step, out=move)
+            move += np.multiply(v, newton, out=push)
+            u *= damp
+            u += np.multiply(v, gain, out=push)
+            x -= move  # last: v may be x itself
+            if ball is not None:
+                u += (alpha - 1 / beta) * ball.project(x)
+            t = t + lr * factor
             if (k + 1) % every == 0 or k + 1 == steps:
-                kept.append((t, x, u))
+                kept.append((t, x.copy(), u.copy()))
         times, thetas, momenta = (np.array(column) for column in zip(*kept, strict=True))
         return Trajectory(self, times, thetas, momenta)
 
@@ -201,6 +252,11 @@ class Trajectory:
     def velocity(self) -> Array:
         """The velocity theta' by the system's own right-hand side."""
         return np.array([self.system.field(theta, u)[0] for theta, u in zip(self.theta, self.u, strict=True)])
+
+    @property
+    def speed(self) -> Array:
+        """The length of theta'."""
+        return np.asarray(np.linalg.norm(self.velocity, axis=-1))
 
     @property
     def objective(self) -> Array:

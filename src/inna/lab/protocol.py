@@ -3,12 +3,14 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import Plan, Problem, Setting
+from . import records
+from .plan import Plan, Problem, Run, Setting
 from .workers import Workers
 
 __all__ = ["Curve", "GridPoint", "Result", "reproduce"]
@@ -30,11 +32,8 @@ def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list["R
     results = []
     for problem in plan.problems:
         curves = _curves(plan, workers, problem, candidates + peers)
-        best = min(curves[: len(candidates)], key=_final_loss)
-        decays = [
-            best.setting.model_copy(update={"label": decay_label(q), "q": q, "role": "peer"})
-            for q in plan.decays
-        ]
+        best = min(curves[: len(candidates)], key=_final_loss, default=None)
+        decays = [] if best is None else [decayed(best.setting, q) for q in plan.decays]
         variants = _curves(plan, workers, problem, decays) if 4 in figures else []
         results.append(Result(problem, curves, variants, best))
     return results
@@ -46,11 +45,15 @@ class GridPoint:
 
     lr: float
     losses: list[float | None]
+    missing: int = 0
+    """Seeds whose run is not complete: none when a plan has come to its end."""
 
     @property
     def mean(self) -> float:
-        """The mean over the seeds; infinite, so never chosen, if a run diverged."""
-        return math.inf if None in self.losses else float(np.mean([x for x in self.losses if x is not None]))
+        """The mean over the seeds; infinite, so never chosen, if a run diverged; NaN if none is complete."""
+        if None in self.losses:
+            return math.inf
+        return float(np.mean([x for x in self.losses if x is not None])) if self.losses else math.nan
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Summary:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """A setting with its chosen gamma_0 and the records of its long runs, a list for each seed."""
 
@@ -71,11 +74,18 @@ class Curve:
     lr: float | None
     runs: list[list[dict[str, Any]]]
 
+    @property
+    def counted(self) -> list[int]:
+        """The seeds that count, by position: of an unfinished plan, those that came furthest or diverged."""
+        longest = max((len(run) for run in self.runs), default=0)
+        return [i for i, run in enumerate(self.runs) if run and (len(run) == longest or run[-1]["diverged"])]
+
     def series(self, field: str) -> NDArray[np.float64]:
-        """A field's values, shape (seeds, epochs + 1), NaN from where a run diverged."""
-        epochs = max((len(run) for run in self.runs), default=1)
-        values = np.full((max(len(self.runs), 1), epochs), np.nan)
-        for row, run in zip(values, self.runs, strict=False):
+        """A field's values, shape (counted seeds, epochs + 1), NaN from where a run diverged."""
+        runs = [self.runs[i] for i in self.counted]
+        epochs = max((len(run) for run in runs), default=1)
+        values = np.full((max(len(runs), 1), epochs), np.nan)
+        for row, run in zip(values, runs, strict=False):
             for record in run:
                 if record[field] is not None:
                     row[record["epoch"]] = record[field]
@@ -91,7 +101,7 @@ class Curve:
     @property
     def diverged(self) -> int:
         """How many of the long runs diverged."""
-        return sum(run[-1]["diverged"] for run in self.runs)
+        return sum(run[-1]["diverged"] for run in self.runs if run)
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,8 @@ class Result:
     problem: Problem
     curves: list[Curve]
     decays: list[Curve]
-    best: Curve
+    best: Curve | None
+    """The candidate with the smallest final mean training loss; None in a plan without candidates."""
 
     @property
     def candidates(self) -> list[Curve]:
@@ -111,12 +122,26 @@ class Result:
     @property
     def compared(self) -> list[Curve]:
         """Figure 3: the peers and the best candidate."""
-        return [*(curve for curve in self.curves if curve.setting.role == "peer"), self.best]
+        peers = [curve for curve in self.curves if curve.setting.role == "peer"]
+        return [*peers, self.best] if self.best else peers
+
+    @property
+    def named(self) -> list[tuple[str, Curve]]:
+        """Every curve with a name of its own: a decay is named with its INNA."""
+        best = self.best.setting.label if self.best else ""
+        named = [(curve.setting.label, curve) for curve in self.curves]
+        return named + [(f"{best}, {curve.setting.label}", curve) for curve in self.decays]
 
 
 def decay_label(q: float) -> str:
     """How Figure 4 names a decay: k^-1/4 for q = 0.25."""
     return f"k^-1/{1 / q:g}" if q else "constant"
+
+
+def decayed(best: Setting, q: float) -> Setting:
+    """A setting with another decay, as Figure 4 has it."""
+    change = {"label": decay_label(q), "q": q, "schedule": None, "role": "peer"}
+    return best.model_copy(update=change)
 
 
 def _final_loss(curve: Curve) -> float:
@@ -132,6 +157,13 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
         for setting, point in zip(settings, chosen, strict=True)
     ]
     workers.execute([run for group in runs for run in group], f"{problem.name}: {plan.epochs} epochs")
+    tried = [
+        plan.selection_run(problem, setting, point.lr, seed)
+        for setting, grid in zip(settings, grids, strict=True)
+        for point in grid
+        for seed in plan.seeds
+    ]
+    _check_one_data(workers.root, tried + [run for group in runs for run in group])
     return [
         Curve(setting, grid, point.lr if point else None, [workers.records(run) for run in group])
         for setting, grid, point, group in zip(settings, grids, chosen, runs, strict=True)
@@ -140,7 +172,7 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
 
 def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
     """Train at each step of each setting's grid, and extend the grids whose best point lies on the edge."""
-    steps = [sorted(plan.grid) for _ in settings]
+    steps = [sorted(setting.grid or plan.grid) for setting in settings]
     for extension in range(plan.max_extensions + 1):
         runs = {
             (i, lr): [plan.selection_run(problem, setting, lr, seed) for seed in plan.seeds]
@@ -151,10 +183,7 @@ def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
             [run for group in runs.values() for run in group], f"{problem.name}: choosing gamma_0"
         )
         grids = [
-            [
-                GridPoint(lr, [workers.records(run)[-1]["train_loss"] for run in runs[i, lr]])
-                for lr in steps[i]
-            ]
+            [_grid_point(lr, [workers.records(run) for run in runs[i, lr]]) for lr in steps[i]]
             for i in range(len(settings))
         ]
         wider = [_wider(grid) for grid in grids]
@@ -164,13 +193,36 @@ def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
     return grids
 
 
+def _grid_point(lr: float, runs: list[list[dict[str, Any]]]) -> GridPoint:
+    """The end of each selection run; such a run evaluates its loss at its end alone."""
+    complete = [run[-1] for run in runs if run and (run[-1]["diverged"] or run[-1]["train_loss"] is not None)]
+    return GridPoint(lr, [record["train_loss"] for record in complete], len(runs) - len(complete))
+
+
+def _check_one_data(root: Path, runs: list[Run]) -> None:
+    """Runs on different data under one name are not to be compared."""
+    found: dict[str, Path] = {}
+    for folder in (root / run.folder for run in runs):
+        if (folder / "run.json").exists():
+            found.setdefault(records.description(folder)["data"]["sha256"], folder)
+    if len(found) > 1:
+        one, other, *_ = found.values()
+        raise records.RecordError(
+            f"{one} and {other} hold records of different data of one name: delete those of the older data"
+        )
+
+
 def _best(grid: list[GridPoint]) -> GridPoint | None:
+    if any(point.missing for point in grid):
+        return None
     point = min(grid, key=lambda p: p.mean)
     return point if math.isfinite(point.mean) else None
 
 
 def _wider(grid: list[GridPoint]) -> list[float]:
     steps = [point.lr for point in grid]
+    if any(point.missing for point in grid):
+        return steps
     best = _best(grid)
     if best is None or best.lr == steps[0]:
         return [_neighbour(steps[0], up=False), *steps]

@@ -6,6 +6,8 @@ each epoch, only ever appended) and, until it is complete, ``checkpoint.pt``.
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ __all__ = [
     "VOLATILE",
     "RecordError",
     "append",
+    "description",
     "is_complete",
     "last_epoch",
     "read",
@@ -31,7 +34,7 @@ class RecordError(ValueError):
 def append(path: Path, record: dict[str, Any]) -> None:
     """Append one record; a crash in between leaves at most a torn last line, which `read` ignores."""
     line = json.dumps(record, allow_nan=False) + "\n"
-    with path.open("ab") as file:
+    with _named(path), path.open("ab") as file:
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -60,6 +63,23 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def description(folder: Path) -> dict[str, Any]:
+    """What was run in a run's folder, on what: the content of its ``run.json``.
+
+    Raises:
+        RecordError: the file is missing or damaged.
+    """
+    path = folder / "run.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        found["run"], found["data"]["sha256"]
+    except (FileNotFoundError, LookupError, TypeError, ValueError):
+        raise RecordError(
+            f"{path} is missing or damaged: delete the folder {folder} to run it again"
+        ) from None
+    return found
+
+
 def rewind(path: Path, epoch: int) -> list[dict[str, Any]]:
     """Drop the torn line and the records later than `epoch`, and return what is left."""
     kept = [record for record in read(path) if record["epoch"] <= epoch]
@@ -85,10 +105,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file or nothing, even if the machine dies on the way; one writer at a time."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with _named(path), temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A full disk's error does not say which file was being written: add it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, f"cannot write: {os.strerror(error.errno)}", str(path)) from None
+        raise

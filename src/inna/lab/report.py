@@ -2,116 +2,174 @@
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from .. import __version__
-from .plan import Plan
+from . import drawing, figures, interactive, judgement, paper
+from .findings import findings, unfinished
+from .plan import Plan, Run
 from .protocol import Curve, Result
 from .records import write_atomically
 
-__all__ = ["findings", "rows", "write"]
+__all__ = ["publish", "rows", "unfinished"]
 
 
-def rows(result: Result) -> list[dict[str, Any]]:
-    """A row for each curve: label, lr (gamma_0), final loss and accuracy, runs that diverged, and the grid.
-
-    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds.
-    """
-    named = [(curve, curve.setting.label) for curve in result.curves]
-    named += [(curve, f"{result.best.setting.label}, {curve.setting.label}") for curve in result.decays]
-    return [
-        {
-            "label": label,
-            "lr": curve.lr,
-            "loss": curve.final("train_loss"),
-            "accuracy": curve.final("test_accuracy"),
-            "diverged": curve.diverged,
-            "grid": {point.lr: point.mean for point in curve.grid},
-        }
-        for curve, label in named
-    ]
-
-
-def findings(result: Result) -> list[str]:
-    """What the records show, in sentences."""
-    table = [row for row in rows(result) if not math.isnan(row["loss"].mean)]
-    if not table:
-        return ["Every run diverged."]
-    lowest = min(table, key=lambda row: row["loss"].mean)
-    highest = max(table, key=lambda row: row["accuracy"].mean)
-    said = [
-        f"The lowest mean training loss is that of {lowest['label']}: {lowest['loss'].mean:.4f}.",
-        f"The highest mean test accuracy is that of {highest['label']}: {highest['accuracy'].mean:.4f}.",
-    ]
-    best = result.best
-    for peer in result.compared[:-1]:
-        said.append(_compare(best, peer, "train_loss", "training loss", better=min))
-        said.append(_compare(best, peer, "test_accuracy", "test accuracy", better=max))
-    return said
-
-
-def _compare(best: Curve, peer: Curve, field: str, name: str, better: Any) -> str:
-    mine, theirs = best.final(field), peer.final(field)
-    if math.isnan(mine.mean) or math.isnan(theirs.mean):
-        return f"{best.setting.label} and {peer.setting.label} cannot be compared in {name}: runs diverged."
-    ahead = better(mine.mean, theirs.mean) == mine.mean
-    overlap = mine.low <= theirs.high and theirs.low <= mine.high
-    return (
-        f"{best.setting.label} is {'ahead of' if ahead else 'behind'} {peer.setting.label} in mean {name} "
-        f"({mine.mean:.4f} against {theirs.mean:.4f}); their best-to-worst bands "
-        f"{'overlap' if overlap else 'do not overlap'}."
-    )
-
-
-def write(folder: Path, plan: Plan, results: Sequence[Result], figures: Mapping[str, Path]) -> list[Path]:
-    """Write report.html and, as plain data, results.json.
+def publish(
+    folder: Path,
+    plan: Plan,
+    results: Sequence[Result],
+    missing: Sequence[Run] = (),
+    *,
+    drawn: Mapping[str, Path] | None = None,
+) -> list[Path]:
+    """Draw the figures of a plan and write report.html and, as plain data, results.json.
 
     Args:
         folder: where to.
         plan: what was run.
-        results: what came out; may be empty (Figure 1 alone).
-        figures: title -> SVG file, in the order of the report.
+        results: what came out; may be empty (Figure 1 alone), or unfinished.
+        missing: the runs that are not complete.
+        drawn: figures that are SVG files already, by title; beside each its numbers as CSV.
+
+    Returns:
+        The files written.
     """
+    pictures = figures.pictures(plan, results)
+    paths = [p for picture in pictures for p in drawing.save(drawing.draw(picture), folder, picture.name)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("inna.lab", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template("report.html.j2").render(
         plan=plan,
         version=__version__,
-        figures={title: base64.b64encode(path.read_bytes()).decode() for title, path in figures.items()},
-        problems=[
-            {
-                "result": result,
-                "rows": rows(result),
-                "findings": findings(result),
-                "steps": sorted({p.lr for c in result.curves + result.decays for p in c.grid}),
+        missing=unfinished(missing),
+        drawn={
+            title: {
+                "svg": _embedded("image/svg+xml", svg.read_bytes()),
+                "csv": _embedded("text/csv", svg.with_suffix(".csv").read_bytes()),
+                "file": f"{svg.stem}.csv",
             }
-            for result in results
+            for title, svg in (drawn or {}).items()
+        },
+        problems=[_problem(plan, result) for result in results],
+        pictures=[
+            {
+                "picture": picture,
+                "plots": [
+                    {
+                        "panel": panel,
+                        "plot": interactive.plot(panel),
+                        "csv": _embedded("text/csv", interactive.table(panel).encode()),
+                        "file": f"{picture.name}-{number}.csv",
+                    }
+                    for number, panel in enumerate((p for c in picture.columns for p in c), start=1)
+                ],
+            }
+            for picture in pictures
         ],
-        inf=math.inf,
+        plotly=interactive.javascript() if pictures else "",
     )
     data = {
         "plan": plan.model_dump(mode="json"),
         "problems": [
             {
                 "problem": result.problem.model_dump(mode="json"),
-                "best": result.best.setting.label,
+                "best": result.best.setting.label if result.best else None,
                 "curves": [_plain(curve) for curve in result.curves],
                 "decays": [_plain(curve) for curve in result.decays],
             }
             for result in results
         ],
     }
-    paths = [folder / "report.html", folder / "results.json"]
-    write_atomically(paths[0], page.encode())
-    write_atomically(paths[1], (json.dumps(data, allow_nan=False) + "\n").encode())
+    paths += [folder / "report.html", folder / "results.json"]
+    write_atomically(paths[-2], page.encode())
+    write_atomically(paths[-1], (json.dumps(data, allow_nan=False) + "\n").encode())
     return paths
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    """A row for each curve: its label, gamma_0, final loss and accuracy, how many runs diverged and count.
+
+    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds. The intervals are those of
+    the loss's geometric mean and of the accuracy's mean.
+    """
+    return [
+        {
+            "label": label,
+            "lr": curve.lr,
+            "loss": curve.final("train_loss"),
+            "loss_interval": judgement.geometric_interval(_finals(curve, "train_loss")),
+            "accuracy": curve.final("test_accuracy"),
+            "accuracy_interval": judgement.interval(_finals(curve, "test_accuracy")),
+            "diverged": curve.diverged,
+            "seeds": len(curve.counted),
+            "epoch": curve.series("train_loss").shape[1] - 1,
+            "chosen": not any(point.missing for point in curve.grid),
+        }
+        for label, curve in result.named
+    ]
+
+
+def _finals(curve: Curve, field: str) -> Any:
+    last = curve.series(field)[:, -1]
+    return last[np.isfinite(last)] if curve.diverged == 0 else []
+
+
+def _problem(plan: Plan, result: Result) -> dict[str, Any]:
+    """What the template shows of a problem."""
+    named = [(name, curve) for name, curve in result.named if curve.counted]
+    targets = judgement.targets(result)
+    ours = [(name, c) for name, c in named if c is result.best or c in result.decays]
+    peers = [(name, c) for name, c in named if c in result.compared and c is not result.best]
+    pairs = [
+        (a, b, judgement.compare(x, y, "train_loss"), judgement.compare(x, y, "test_accuracy"))
+        for (a, x), (b, y) in (product(ours, peers) if result.best else combinations(peers, 2))
+    ]
+    return {
+        "problem": result.problem,
+        "rows": rows(result),
+        "findings": findings(plan, result),
+        "pairs": pairs,
+        "targets": targets,
+        "times": [(name, [_reached(curve, target.loss) for target in targets]) for name, curve in named],
+        "steps": sorted({point.lr for _, curve in result.named for point in curve.grid}),
+        "grids": [
+            (name, {p.lr: p for p in c.grid if p.losses}, c.lr, judgement.sensitivity(c))
+            for name, c in result.named
+        ],
+        "epochs": paper.EPOCHS,
+        "distances": _distances(plan, result),
+        "hosts": len({run[-1].get("host") for _, curve in named for run in curve.runs if run}),
+    }
+
+
+def _reached(curve: Curve, loss: float) -> dict[str, float | int]:
+    epochs, seconds = judgement.epochs_to(curve, [loss])[0], judgement.seconds_to(curve, [loss])[0]
+    there = int(np.isfinite(epochs).sum())
+    return {
+        "epochs": float(np.median(epochs)),
+        "seconds": float(np.median(seconds)),
+        "seeds": there,
+        "of": len(epochs),
+    }
+
+
+def _distances(plan: Plan, result: Result) -> list[tuple[str, str, dict[int, paper.Distance]]]:
+    found: dict[tuple[str, str], dict[int, paper.Distance]] = {}
+    for d in paper.distances(plan, result):
+        found.setdefault((d.label, d.field), {})[d.epoch] = d
+    return [(label, field, by_epoch) for (label, field), by_epoch in found.items()]
+
+
+def _embedded(kind: str, content: bytes) -> str:
+    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(content).decode()}"
 
 
 def _plain(curve: Curve) -> dict[str, Any]:

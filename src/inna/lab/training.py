@@ -3,7 +3,7 @@
 The records of a run depend on its `Run` alone (bit for bit on a CPU), however often it was interrupted.
 """
 
-import contextlib
+import ctypes
 import datetime
 import io
 import json
@@ -11,26 +11,25 @@ import math
 import multiprocessing
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .. import schedules
-from . import records
+from . import graphs, networks, optimizers, provenance, records
 from .data import Dataset
-from .networks import build
-from .plan import Run, resolve_optimizer
+from .plan import Run
 
 __all__ = ["Trainer", "train"]
 
-EVALUATION_BATCH = 250
+EVALUATION_BATCH = {"cpu": 50, "cuda": 1000}
 CHECKPOINT_SHARE = 0.02
 
 
@@ -45,21 +44,22 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
 
     Raises:
         ValueError: the optimizer refuses its options, or the network the data.
-        records.RecordError: the records on the disk are damaged.
+        records.RecordError: the records on the disk are damaged, or belong to other data.
     """
     log, checkpoint = folder / "records.jsonl", folder / "checkpoint.pt"
+    begun = records.read(log)
+    if begun:
+        _check_same_data(folder, data)
     if records.is_complete(log, run.epochs):
         return
     trainer = Trainer(run, data)
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         trainer.load(checkpoint)
-    if (
-        len(records.rewind(log, trainer.epoch)) != trainer.epoch + 1
-    ):  # nothing there, or records without checkpoint
+    if len(records.rewind(log, trainer.epoch)) != trainer.epoch + 1:  # nothing, or records without checkpoint
         trainer.start()
         records.rewind(log, -1)
-        records.write_atomically(folder / "run.json", _description(run).encode())
+        records.write_atomically(folder / "run.json", _description(run, data))
         records.append(log, trainer.record())
     save = _now_and_then(lambda: trainer.save(checkpoint))
     diverged = False
@@ -68,9 +68,24 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
         record = trainer.record()
         records.append(log, record)
         diverged = record["diverged"]
+        trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
         if on_epoch is not None:
             on_epoch(trainer.epoch)
     checkpoint.unlink(missing_ok=True)
+
+
+def _description(run: Run, data: Dataset) -> bytes:
+    plain = {"run": run.model_dump(mode="json"), "data": {"sha256": data.digest}}
+    return (json.dumps(plain | provenance.environment(run.device), indent=1) + "\n").encode()
+
+
+def _check_same_data(folder: Path, data: Dataset) -> None:
+    then = records.description(folder)["data"]["sha256"]
+    if then != data.digest:
+        raise records.RecordError(
+            f"{folder} holds records of other data (sha256 {then[:12]}..., that of {data.name} is now "
+            f"{data.digest[:12]}...): delete it, or name another folder with --out"
+        )
 
 
 def _now_and_then(save: Callable[[], None]) -> Callable[[], None]:
@@ -93,11 +108,16 @@ class Trainer:
 
     def __init__(self, run: Run, data: Dataset) -> None:
         torch.set_num_threads(run.threads)
+        torch.set_flush_denormal(True)  # the momentum of a dead unit decays to denormals, which are slow
+        _keep_freed_memory()
         self.run = run
+        self.shape: networks.Shape = data.x_train.shape[1:]
         self.classes = data.classes
-        self.schedule = schedules.power(run.q)
-        self.x_train, self.y_train = self._on_device(data.x_train), self._on_device(data.y_train)
-        self.x_test, self.y_test = self._on_device(data.x_test), self._on_device(data.y_test)
+        self.layout = networks.layout(run.problem.network)
+        self.schedule = optimizers.decay(run.q, run.schedule)
+        self.train_set = self._on_device(data.x_train, data.y_train)
+        seen = None if run.evaluate == "every epoch" else 0  # the others never see the test data
+        self.test_set = self._on_device(data.x_test[:seen], data.y_test[:seen])
         self.batches = math.ceil(len(data.y_train) / run.batch_size)
         self.start()
 
@@ -105,55 +125,90 @@ class Trainer:
         """Go to the state before training, which depends on the seed alone."""
         run = self.run
         torch.manual_seed(run.seed)
-        _, channels, height, width = self.x_train.shape
-        net = build(
-            run.problem.network, (channels, height, width), self.classes, init=run.init, seed=run.seed
-        )
-        self.net = net.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = _optimizer(run, self.net)
+        net = networks.build(run.problem.network, self.shape, self.classes, init=run.init, seed=run.seed)
+        self.net = net.to(run.device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.optimizer = optimizers.build(run.optimizer, self.net.parameters(), run.lr, run.options)
         self.epoch = 0
         self.batch = 0  # position inside epoch + 1
         self.running = torch.zeros((), dtype=torch.float64, device=run.device)
         self.seconds = 0.0
+        self.replay: Callable[[Tensor], Tensor] | None = None
 
-    def _on_device(self, array: Any) -> Tensor:
-        tensor = torch.from_numpy(array).to(self.run.device)
-        return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    def _on_device(self, images: Any, labels: Any) -> tuple[Tensor, Tensor]:
+        """Images as rows in the network's layout, of which a mini-batch is one fast gather, and labels."""
+        x = torch.from_numpy(images).to(self.run.device).contiguous(memory_format=self.layout)
+        rows = x.permute(0, 2, 3, 1) if self.layout is torch.channels_last else x
+        return rows.flatten(1), torch.from_numpy(labels).to(self.run.device)
+
+    def images(self, rows: Tensor) -> Tensor:
+        """Rows as what the network takes: (N, channels, height, width)."""
+        channels, height, width = self.shape
+        if self.layout is torch.channels_last:
+            return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return rows.view(-1, channels, height, width)
 
     def finish_epoch(self, after_step: Callable[[], None]) -> None:
         """Train from the current position to the end of the epoch."""
         run = self.run
-        order = np.random.default_rng([run.seed, self.epoch + 1]).permutation(len(self.y_train))
-        batches = torch.split(torch.from_numpy(order).to(run.device), run.batch_size)
+        batches = torch.split(torch.from_numpy(self._order()).to(run.device), run.batch_size)
         self.net.train()
+        if self.replay is None and self.running.is_cuda and run.problem.network in networks.NETWORKS:
+            self.replay = graphs.record(self.net, self._loss, run.batch_size, run.device)
         started = time.monotonic()
         while self.batch < self.batches:
             chosen = batches[self.batch]
-            lr = run.lr * self.schedule(self.epoch * self.batches + self.batch)
+            lr = self.lr(self.epoch * self.batches + self.batch)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            self.optimizer.zero_grad()
-            loss = cross_entropy(self.net(self.x_train[chosen]), self.y_train[chosen])
-            loss.backward()  # type: ignore[no-untyped-call]
+            if self.replay is not None and len(chosen) == run.batch_size:
+                loss = self.replay(chosen)
+            else:
+                self.optimizer.zero_grad()
+                loss = self._loss(chosen)
+                loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.running += loss.detach() * len(chosen)
             self.batch += 1
-            now = time.monotonic()
-            self.seconds, started = self.seconds + now - started, now
+            if self.running.is_cuda and self.batch == self.batches:
+                torch.cuda.synchronize(run.device)  # once an epoch: nothing before waits for the device
+            self.seconds += time.monotonic() - started
             after_step()
+            started = time.monotonic()
         self.epoch, self.batch = self.epoch + 1, 0
+
+    def _loss(self, chosen: Tensor) -> Tensor:
+        """The loss of a mini-batch."""
+        rows, labels = self.train_set
+        return cross_entropy(self.net(self.images(rows.index_select(0, chosen))), labels[chosen])
+
+    def _order(self) -> NDArray[np.int64]:
+        """The images of epoch + 1, in the order of training: each once, or drawn independently."""
+        random, images = np.random.default_rng([self.run.seed, self.epoch + 1]), len(self.train_set[1])
+        if self.run.sampling == "independent":
+            return random.integers(images, size=self.batches * self.run.batch_size)
+        return random.permutation(images)
+
+    def lr(self, k: int) -> float:
+        """gamma_k."""
+        lr = self.run.lr * self.schedule(k)
+        if not 0 <= lr < math.inf:
+            raise ValueError(
+                f"schedule {self.run.schedule!r} must give factors >= 0, got {lr / self.run.lr} at k = {k}"
+            )
+        return float(lr)
 
     def record(self) -> dict[str, Any]:
         """Evaluate, and describe the epoch that is over; losses that are not finite mean divergence."""
         run = self.run
         every = run.evaluate == "every epoch"
-        running = self.running.item() / len(self.y_train) if self.epoch > 0 else None
+        seen = len(self.train_set[1]) if run.sampling == "epochs" else self.batches * run.batch_size
+        running = self.running.item() / seen if self.epoch > 0 else None
         diverged = running is not None and not math.isfinite(running)
         train_loss = train_accuracy = test_loss = test_accuracy = None
         if not diverged and (every or self.epoch == run.epochs):
-            train_loss, train_accuracy = self._evaluate(self.x_train, self.y_train)
+            train_loss, train_accuracy = self._evaluate(*self.train_set)
             if every:
-                test_loss, test_accuracy = self._evaluate(self.x_test, self.y_test)
+                test_loss, test_accuracy = self._evaluate(*self.test_set)
             diverged = not math.isfinite(train_loss)
         record = {
             "epoch": self.epoch,
@@ -162,7 +217,7 @@ class Trainer:
             "train_accuracy": train_accuracy,
             "test_loss": _finite(test_loss),
             "test_accuracy": test_accuracy,
-            "lr": run.lr * self.schedule(max(self.epoch * self.batches - 1, 0)),
+            "lr": self.lr(max(self.epoch * self.batches - 1, 0)),
             "diverged": diverged,
             "seconds": round(self.seconds, 4),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -174,19 +229,18 @@ class Trainer:
         self.seconds = 0.0
         return record
 
-    @torch.no_grad()
-    def _evaluate(self, x: Tensor, y: Tensor) -> tuple[float, float]:
+    @torch.inference_mode()
+    def _evaluate(self, rows: Tensor, labels: Tensor) -> tuple[float, float]:
         """Return the mean cross-entropy and the accuracy, the network in evaluation mode (dropout off)."""
         self.net.eval()
-        loss = torch.zeros((), dtype=torch.float64, device=y.device)
-        hits = torch.zeros((), dtype=torch.int64, device=y.device)
-        for images, labels in zip(
-            torch.split(x, EVALUATION_BATCH), torch.split(y, EVALUATION_BATCH), strict=True
-        ):
-            output = self.net(images)
-            loss += cross_entropy(output, labels, reduction="sum")
-            hits += (output.argmax(1) == labels).sum()
-        return loss.item() / len(y), hits.item() / len(y)
+        loss = torch.zeros((), dtype=torch.float64, device=labels.device)
+        hits = torch.zeros((), dtype=torch.int64, device=labels.device)
+        size = EVALUATION_BATCH.get(labels.device.type, 250)
+        for some, truth in zip(torch.split(rows, size), torch.split(labels, size), strict=True):
+            output = self.net(self.images(some))
+            loss += cross_entropy(output, truth, reduction="sum")
+            hits += (output.argmax(1) == truth).sum()
+        return loss.item() / len(labels), hits.item() / len(labels)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -200,7 +254,7 @@ class Trainer:
                 "running": self.running,
                 "seconds": self.seconds,
                 "rng": torch.get_rng_state(),
-                "device_rng": torch.cuda.get_rng_state() if self.y_train.is_cuda else None,
+                "device_rng": torch.cuda.get_rng_state(self.run.device) if self.running.is_cuda else None,
             },
             buffer,
         )
@@ -220,7 +274,7 @@ class Trainer:
             self.running.copy_(state["running"])
             torch.set_rng_state(state["rng"])
             if state["device_rng"] is not None:
-                torch.cuda.set_rng_state(state["device_rng"])
+                torch.cuda.set_rng_state(state["device_rng"], self.run.device)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise records.RecordError(
@@ -228,21 +282,12 @@ class Trainer:
             ) from None
 
 
-def _optimizer(run: Run, net: nn.Module) -> torch.optim.Optimizer:
-    cls = resolve_optimizer(run.optimizer)
-    try:
-        optimizer: torch.optim.Optimizer = cls(net.parameters(), lr=run.lr, **run.options)
-    except TypeError as error:
-        raise ValueError(f"{run.optimizer} does not take these options: {error}") from None
-    return optimizer
-
-
-def _description(run: Run) -> str:
-    environment = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("inna", "torch", "numpy"):
-        with contextlib.suppress(Exception):
-            environment[package] = version(package)
-    return json.dumps({"run": run.model_dump(mode="json"), "environment": environment}, indent=1) + "\n"
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed: giving pages back at every step takes a quarter of NiN's time."""
+    if sys.platform == "linux":
+        m_trim_threshold, m_mmap_threshold, gibibyte = -1, -3, 2**30
+        for threshold in (m_trim_threshold, m_mmap_threshold):
+            getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)(threshold, gibibyte)
 
 
 def _finite(value: float | None) -> float | None:

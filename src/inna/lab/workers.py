@@ -1,48 +1,36 @@
-"""Many runs, spread over processes of this machine.
+"""Many runs, spread over the workers of an engine: what is to be done, done again, and given up.
 
-Each run's folder has a lock of the operating system, which dies with its process: two commands on the same
-folder share the work, and neither does a run that the other is at.
+Two commands on the same folder share the work, on whatever engines.
 """
 
-import os
-import signal
-import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from collections import Counter, deque
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from filelock import FileLock, Timeout
 from rich.progress import Progress
 
-from . import data, records
+from . import engines, records
+from .execution import Order, Outcome, carry_out, own_places
 from .plan import Run
 
-__all__ = ["Workers", "execute_here", "processors"]
+__all__ = ["Workers"]
 
 MAX_LOST = 3
-"""A run that has killed its worker so often is given up."""
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+"""A run that has lost its worker more often is given up."""
 
 
 class Workers:
-    """A pool of processes that execute runs.
+    """The workers of an engine, at work on runs whose folders lie under one root.
 
     Args:
-        root: the folder under which each run has its own (`Run.folder`).
+        root: the folder under which each run has its own (`Run.folder`); all workers must see it.
         data_dir: where data sets lie that are not embedded.
-        jobs: how many processes.
+        jobs: how many runs at once; all that there is room for, if not given.
+        engine: ``local`` (processes of this machine), ``ray`` or ``dask``.
+        address: of a running Ray or Dask cluster; without it one is started on this machine.
         progress: shows what is going on.
 
     Example:
@@ -51,127 +39,108 @@ class Workers:
     """
 
     def __init__(
-        self, root: Path, data_dir: Path | None = None, *, jobs: int, progress: Progress | None = None
+        self,
+        root: Path,
+        data_dir: Path | None = None,
+        *,
+        jobs: int | None = None,
+        engine: str = "local",
+        address: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        self.root = root
-        self.data_dir = data_dir
-        self.jobs = jobs
+        self.root = root.absolute()
+        self.data_dir = data_dir.absolute() if data_dir else None
         self.progress = progress or Progress(disable=True)
+        self._engine_options: dict[str, Any] = {"name": engine, "jobs": jobs, "address": address}
 
     def __enter__(self) -> Self:
-        self._start()
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._sign = NamedTemporaryFile(dir=self.root, prefix=".at-work-")
+        try:
+            self._engine = engines.start(**self._engine_options)
+        except BaseException:
+            self._sign.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._lifeline.close()  # the workers stop at once: a run can be killed at any moment
-        self._pool.shutdown(cancel_futures=True)
-        self._lifeline.close()
-
-    def _start(self) -> None:
-        watched, self._lifeline = get_context("spawn").Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(
-            self.jobs, mp_context=get_context("spawn"), initializer=_initialise, initargs=(watched,)
-        )
+        self._sign.close()
+        self._engine.close()
 
     def execute(self, runs: list[Run], description: str) -> None:
         """Execute the runs that are not complete yet, and return when all are.
 
         Raises:
-            RuntimeError: a run's worker died again and again.
-            Exception: what a run raised (bad data, a damaged record, a full disk).
+            RuntimeError: a run failed (bad data, a damaged record, a full disk), or lost worker after worker.
         """
-        left = [r for r in runs if not records.is_complete(self._log(r), r.epochs)]
-        if not left:
+        waiting = deque(run for run in runs if not self._complete(run))
+        if not waiting:
             return
-        task = self.progress.add_task(description, total=sum(r.epochs for r in runs))
-        under_way: dict[Future[bool], Run] = {}
+        total, left = (sum(run.epochs for run in some) for some in (runs, waiting))
+        task = self.progress.add_task(description, total=total)
+        under_way: dict[Future[Outcome], Run] = {}
         busy: set[Path] = set()
-        lost: dict[Path, int] = {}
-        for run in left:
-            under_way[self._submit(run, busy)] = run
-        done_epochs = sum(r.epochs for r in runs) - sum(r.epochs for r in left)
-        while under_way:
+        lost: Counter[Path] = Counter()
+        while waiting or under_way:
+            while waiting and len(under_way) < self._engine.places(waiting[0]):
+                run = waiting.popleft()
+                under_way[self._submit(run, wait_for_lock=run.folder in busy)] = run
             finished, _ = wait(under_way, timeout=1, return_when=FIRST_COMPLETED)
-            again: list[Run] = []
-            broken = False
             for future in finished:
                 run = under_way.pop(future)
-                try:
-                    if future.result():
-                        done_epochs += run.epochs
-                    else:  # another command is at it: come back to it last, and wait for it then
-                        busy.add(run.folder)
-                        again.append(run)
-                except BrokenProcessPool:
-                    broken = True
-                    again.append(run)
-            if broken:
-                again += under_way.values()
-                under_way.clear()
-                for run in again:
-                    lost[run.folder] = lost.get(run.folder, 0) + 1
-                self._lifeline.close()
-                self._pool.shutdown(cancel_futures=True)
-                if max(lost.values()) > MAX_LOST:
-                    raise RuntimeError(
-                        f"workers died {MAX_LOST + 1} times, last at one of {self._names(again)}"
-                    )
-                self._start()
-            for run in again:
-                under_way[self._submit(run, busy)] = run
+                status = self._status(future, run)
+                if status == "done":
+                    left -= run.epochs
+                elif status == "busy":  # another command is at it: come back to it last, and wait for it then
+                    busy.add(run.folder)
+                    waiting.append(run)
+                else:
+                    lost[run.folder] += 1
+                    waiting.appendleft(run)
+                    if lost[run.folder] > MAX_LOST:
+                        raise RuntimeError(f"workers died {MAX_LOST + 1} times at {self.root / run.folder}")
             if not self.progress.disable:
-                at_work = [r for f, r in under_way.items() if f.running()]
-                part = sum(records.last_epoch(self._log(r)) for r in at_work)
-                self.progress.update(task, completed=done_epochs + part)
-        self.progress.update(task, completed=done_epochs)
+                part = sum(records.last_epoch(self._log(run)) for run in under_way.values())
+                self.progress.update(task, completed=total - left + part)
+        self.progress.update(task, completed=total)
 
     def records(self, run: Run) -> list[dict[str, Any]]:
         """The records of a run."""
         return records.read(self._log(run))
 
-    def _submit(self, run: Run, busy: set[Path]) -> Future[bool]:
-        return self._pool.submit(
-            execute_here, run, self.root, self.data_dir, wait_for_lock=run.folder in busy
+    def _submit(self, run: Run, *, wait_for_lock: bool) -> Future[Outcome]:
+        order = Order(
+            run=run.model_dump(mode="json"),
+            root=str(self.root),
+            data_dir=str(self.data_dir) if self.data_dir else None,
+            sign=self._sign.name,
+            wait_for_lock=wait_for_lock,
+            places=own_places(),
         )
+        return self._engine.submit(run, carry_out, order)
+
+    def _status(self, future: Future[Outcome], run: Run) -> Literal["done", "busy", "lost"]:
+        name = self._engine_options["name"]
+        try:
+            outcome = future.result()
+        except self._engine.lost:
+            return "lost"
+        except CancelledError:
+            raise RuntimeError(f"the {name} cluster is gone; the same command goes on from here") from None
+        except Exception as error:  # a worker that cannot even begin
+            raise RuntimeError(f"a {name} worker failed: {str(error).strip().splitlines()[-1]}") from None
+        if outcome.status == "failed":
+            raise RuntimeError(outcome.message)
+        if outcome.status == "done" and not self._complete(run):
+            raise RuntimeError(
+                f"{outcome.worker} has another {self.root}: the folder must be shared by all workers"
+            )
+        return outcome.status
+
+    def _complete(self, run: Run) -> bool:
+        return records.is_complete(self._log(run), run.epochs)
 
     def _log(self, run: Run) -> Path:
         return self.root / run.folder / "records.jsonl"
-
-    def _names(self, runs: list[Run]) -> str:
-        return ", ".join(str(self.root / run.folder) for run in runs[: self.jobs])
-
-
-def execute_here(
-    run: Run,
-    root: Path,
-    data_dir: Path | None,
-    *,
-    wait_for_lock: bool = True,
-    on_epoch: Callable[[int], None] | None = None,
-) -> bool:
-    """Execute a run in this process; False if another process holds it and we are not to wait."""
-    from .training import train
-
-    folder = root / run.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / "lock", timeout=-1 if wait_for_lock else 0):
-            problem = run.problem
-            loaded = data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
-            train(run, folder, loaded, on_epoch)
-    except Timeout:
-        return False
-    return True
-
-
-def _initialise(lifeline: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
-
-
-def _die_with_parent(lifeline: Connection) -> None:
-    lifeline.poll(None)  # returns when the parent closes its end, or dies
-    os._exit(1)

@@ -15,8 +15,11 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError("inna.torch needs PyTorch: pip install 'inna[torch]'", name="torch") from error
 
+from ._ball import project_on_ball
 from ._curvature import curvature
+from ._energy import energy
 from ._inna import INNA
 from ._innaprop import INNAprop
+from ._oracle import Oracle, oracle
 
-__all__ = ["INNA", "INNAprop", "curvature"]
+__all__ = ["INNA", "INNAprop", "Oracle", "curvature", "energy", "oracle", "project_on_ball"]

@@ -14,6 +14,7 @@ from .. import reference
 __all__ = ["InertialOptimizer", "Number", "Tensors"]
 
 Number = float | Tensor
+_FUSED_DEVICES = ["cpu", "cuda"]
 
 
 class Tensors(NamedTuple):
@@ -50,22 +51,23 @@ class InertialOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.set_grad_enabled(self.defaults["differentiable"]):
-            for group in self.param_groups:
-                self._step_group(group)
+            for index, group in enumerate(self.param_groups):
+                if group["fused"]:
+                    self._step_eagerly(index)
+                else:
+                    self._step_group(index)
         return loss
 
-    def _step_group(self, group: dict[str, Any]) -> None:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _step_eagerly(self, index: int) -> None:
+        """A fused step is compiled already; this way a schedule recompiles nothing."""
+        self._step_group(index)
+
+    def _step_group(self, index: int) -> None:
+        group = self.param_groups[index]  # torch.compile knows a group by this expression only
         tensors = Tensors([], [], [], [], [], [])
         self._init_group(group, *tensors)
-        options: dict[str, Any] = {
-            "lr": group["lr"],
-            "alpha": group["alpha"],
-            "beta": group["beta"],
-            "speed": group["beta"] if group["initial_speed"] is None else group["initial_speed"],
-            "decay": group["weight_decay"] if group["decoupled_weight_decay"] else 0.0,
-        }
-        to_scalar = _scalar if self._on_device(group) else float
-        options = {name: to_scalar(value) for name, value in options.items()}
+        options = self._options(group)
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
         if {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter} or any(
@@ -91,6 +93,10 @@ class InertialOptimizer(Optimizer):
         grads: list[Tensor],
     ) -> None:
         """Collect the parameters with a gradient, and their state; `torch.compile` knows this method."""
+        on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
+        check = (
+            group["kahan_sum"] or group["capturable"] or on_gpu
+        )  # a checkpoint may come from another setting
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -101,7 +107,7 @@ class InertialOptimizer(Optimizer):
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
                 )
             state = self.state[param]
-            if "momentum_buffer" not in state or group["kahan_sum"] or group["capturable"]:
+            if "momentum_buffer" not in state or check:
                 if "psi" in state and not self._convert_psi(param, state, group):
                     continue
                 self._complete_state(param, state, group)
@@ -114,10 +120,10 @@ class InertialOptimizer(Optimizer):
 
     def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Create what is missing; the momentum u_0 = 0 is what it is before the first step."""
-        if group["fused"] and not (param.device.type == "cpu" and param.is_floating_point()):
+        if group["fused"] and not (param.device.type in _FUSED_DEVICES and param.is_floating_point()):
             raise RuntimeError(
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
-                f"['cpu'] but {param.dtype} and {param.device.type}; use foreach=True"
+                f"{_FUSED_DEVICES} but {param.dtype} and {param.device.type}; use foreach=True"
             )
         device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
         if "step" not in state:
@@ -136,12 +142,32 @@ class InertialOptimizer(Optimizer):
         """Whether tensor options stay tensors; else they are read once and the step is made of numbers."""
         return bool(group["capturable"] or group["differentiable"] or torch.compiler.is_compiling())
 
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The numbers of a step, of which some may be tensors."""
+        decay = group["weight_decay"] if group["decoupled_weight_decay"] else 0.0
+        sign = -1.0 if group["maximize"] else 1.0
+        scheduled = {name: group[name] for name in ("lr", "alpha", "beta")}
+        if torch.compiler.is_compiling() and not all(isinstance(v, Tensor) for v in scheduled.values()):
+            scheduled = self._tensors(group)
+        speed = scheduled["beta"] if group["initial_speed"] is None else group["initial_speed"]
+        options = {**scheduled, "speed": speed, "decay": decay, "sign": sign}
+        keep = self._on_device(group) or group["fused"]  # each fused kernel reads a tensor where it is
+        return {
+            name: value.reshape(()) if keep and isinstance(value, Tensor) else float(value)
+            for name, value in options.items()
+        }
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _tensors(self, group: dict[str, Any]) -> dict[str, Tensor]:
+        """For a compiled step: numbers read outside of its graphs, so that a new value recompiles nothing."""
+        return {name: torch.as_tensor(group[name], dtype=torch.float64) for name in ("lr", "alpha", "beta")}
+
     def _takes_foreach(self, tensors: Tensors, group: dict[str, Any]) -> bool:
-        if self._on_device(group):  # there each parameter has coefficients of its own
-            return False
         if group["foreach"] is None:
-            return all(p.device.type in ("cuda", "xpu") for p in tensors.params) and all(
-                type(p) in (Tensor, torch.nn.Parameter) for p in group["params"]
+            return (
+                not group["differentiable"]
+                and all(p.device.type in ("cuda", "xpu") for p in tensors.params)
+                and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
             )
         return bool(group["foreach"])
 
@@ -264,10 +290,6 @@ def _state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
     if dtype is None:
         return param.dtype
     return dtype.to_complex() if param.is_complex() else dtype
-
-
-def _scalar(value: Number) -> Number:
-    return value.reshape(()) if isinstance(value, Tensor) else value
 
 
 def _plain(tensors: Tensors) -> Tensors:

@@ -14,7 +14,7 @@ __all__ = ["INNA"]
 
 
 def _single_tensor_inna(
-    tensors: Tensors, directions: Iterable[Tensor], *, capturable: bool, **options: Number
+    tensors: Tensors, directions: Iterable[Tensor], *, capturable: bool, **options: Any
 ) -> None:
     """One parameter after the other, its v drawn from `directions`. This loop is the truth."""
     for param, u, step, low, v in zip(*tensors[:4], directions, strict=True):
@@ -34,21 +34,24 @@ def _single_tensor_inna(
             low.add_(before.sub_(param))  # what the rounding of param lost
 
 
-def _multi_tensor_inna(tensors: Tensors, directions: list[Tensor], **options: Number) -> None:
-    """All parameters at once; they share device, dtype and whether this is their first step."""
+def _multi_tensor_inna(
+    tensors: Tensors, directions: list[Tensor], *, capturable: bool, **options: Any
+) -> None:
+    """All parameters at once, which are `_alike`; `directions` is used up."""
     params, us, steps, lows = tensors[:4]
-    keep, lr, push, damp, gain = _coefficients(steps[0].item(), params[0], **options)
+    step = torch.stack(steps) if capturable else steps[0].item()
+    keep, lr, push, damp, gain = _coefficients(step, params[0], **options)
     thetas = params if lows[0] is None else lows
-    if keep != 1:
-        torch._foreach_mul_(thetas, keep)
-        if thetas is lows:
-            torch._foreach_add_(lows, params, alpha=keep - 1)
-    torch._foreach_add_(thetas, us, alpha=-lr)
-    torch._foreach_add_(thetas, directions, alpha=-push)
-    torch._foreach_mul_(us, damp)
-    torch._foreach_add_(us, directions, alpha=gain)
-    torch._foreach_add_(steps, 1)
+    _foreach_scale(thetas, keep)
     if thetas is lows:
+        _foreach_add(lows, params, keep - 1)
+    _foreach_add(thetas, us, -lr)
+    _foreach_add(thetas, directions, -push)
+    _foreach_scale(us, damp)
+    _foreach_add(us, directions, gain)
+    torch._foreach_add_(steps, [(lr != 0).to(steps[0])] * len(steps) if isinstance(lr, Tensor) else 1)
+    if thetas is lows:
+        directions.clear()  # their memory is wanted
         before = [param.clone() for param in params]
         torch._foreach_add_(params, lows)
         torch._foreach_sub_(before, params)
@@ -56,20 +59,32 @@ def _multi_tensor_inna(tensors: Tensors, directions: list[Tensor], **options: Nu
 
 
 def _coefficients(
-    step: Number, param: Tensor, *, lr: Number, alpha: Number, beta: Number, speed: Number, decay: Number
+    step: Number,
+    param: Tensor,
+    *,
+    lr: Number,
+    alpha: Number,
+    beta: Number,
+    speed: Number,
+    decay: Number,
+    sign: float,
 ) -> tuple[Any, ...]:
-    """Of theta <- keep theta - lr u - push v and u <- damp u + gain v; tensors if step or lr is one.
+    """Of theta <- keep theta - lr u - push v and u <- damp u + gain v; tensors if step or an option is one.
 
     The start u_0 = (s - beta) v_0 is part of the first step's coefficients. It costs no pass over memory.
     """
+    wide = torch.float64 if param.dtype == torch.float64 else torch.float32
+    lr, alpha, beta, speed, decay = (
+        option.to(param.device, wide) if isinstance(option, Tensor) else option
+        for option in (lr, alpha, beta, speed, decay)
+    )
     first: Any = (step == 0) & (lr != 0)
     if isinstance(first, Tensor):
-        wide = torch.float64 if param.dtype == torch.float64 else torch.float32
         first = first.to(param.device, wide)
-        lr = lr.to(param.device, wide) if isinstance(lr, Tensor) else lr
     start = first * (speed - beta)
     damp = 1 - alpha * lr
-    return 1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start
+    keep = 1 - lr * decay if isinstance(decay, Tensor) or decay != 0 else 1.0
+    return keep, lr, sign * lr * (beta + start), damp, sign * (lr * (1 - alpha * beta) + damp * start)
 
 
 def _add(y: Tensor, x: Tensor, a: Number) -> None:
@@ -88,6 +103,26 @@ def _scale(y: Tensor, a: Number) -> None:
         y.copy_(y.to(a.dtype, copy=True) * a)
     elif isinstance(a, Tensor) or a != 1:
         y.mul_(a)
+
+
+def _foreach_add(ys: list[Tensor], xs: list[Tensor], a: Number) -> None:
+    """Y += a x for each pair; a tensor a has one element or one a pair."""
+    if not isinstance(a, Tensor):
+        torch._foreach_add_(ys, xs, alpha=a) if a != 0 else None
+    elif ys[0].element_size() < 4:
+        torch._foreach_add_(ys, torch._foreach_mul([x.to(a.dtype) for x in xs], a.expand(len(ys)).unbind()))
+    else:
+        torch._foreach_addcmul_(ys, xs, a.expand(len(ys)).unbind())
+
+
+def _foreach_scale(ys: list[Tensor], a: Number) -> None:
+    """Y *= a for each."""
+    if isinstance(a, Tensor) and ys[0].element_size() < 4:
+        torch._foreach_copy_(ys, torch._foreach_mul([y.to(a.dtype) for y in ys], a))
+    elif isinstance(a, Tensor):
+        torch._foreach_mul_(ys, a.to(ys[0].dtype))
+    elif a != 1:
+        torch._foreach_mul_(ys, a)
 
 
 class INNA(InertialOptimizer):
@@ -169,35 +204,39 @@ class INNA(InertialOptimizer):
 
     def _update(self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any]) -> None:
         """One step of the parameters of a group by the implementation that its flags choose."""
+        capturable = self._on_device(group)
         if group["fused"]:
             fused_step(tensors, group, options, self._gradient_scale())
         elif self._takes_foreach(tensors, group):
-            for some in _alike(tensors):
-                _multi_tensor_inna(some, self._foreach_directions(some, group), **options)
+            for some in _alike(tensors, capturable):
+                directions = self._foreach_directions(some, group, options, capturable)
+                _multi_tensor_inna(some, directions, capturable=capturable, **options)
         else:
-            capturable = self._on_device(group)
-            directions = self._directions(tensors, group, options["lr"], capturable)
-            _single_tensor_inna(tensors, directions, capturable=capturable, **options)
+            each = self._directions(tensors, group, options, capturable)
+            _single_tensor_inna(tensors, each, capturable=capturable, **options)
 
     def _directions(
-        self, tensors: Tensors, group: dict[str, Any], lr: Number, capturable: bool
+        self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
     ) -> Iterator[Tensor]:
-        """The v of each parameter, made when its turn comes."""
+        """The v of each parameter (with `maximize` -v), made when its turn comes."""
+        coupled = _coupled_decay(group, options)
         for param, grad in zip(tensors.params, tensors.grads, strict=True):
-            v = -grad if group["maximize"] else grad
-            coupled = group["weight_decay"] if not group["decoupled_weight_decay"] else 0
-            yield v + coupled * param if coupled != 0 else v
+            yield grad + coupled * param if coupled != 0 else grad
 
-    def _foreach_directions(self, tensors: Tensors, group: dict[str, Any]) -> list[Tensor]:
-        vs = tensors.grads
-        if group["maximize"]:
-            vs = list(torch._foreach_neg(vs))
-        if group["weight_decay"] != 0 and not group["decoupled_weight_decay"]:
-            vs = list(torch._foreach_add(vs, tensors.params, alpha=float(group["weight_decay"])))
-        return vs
+    def _foreach_directions(
+        self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
+    ) -> list[Tensor]:
+        coupled = _coupled_decay(group, options)
+        if coupled == 0:
+            return list(tensors.grads)
+        return list(torch._foreach_add(tensors.grads, tensors.params, alpha=coupled))
 
 
-def _alike(tensors: Tensors, block: int = 2**20) -> Iterable[Tensors]:
+def _coupled_decay(group: dict[str, Any], options: dict[str, Any]) -> float:
+    return 0.0 if group["decoupled_weight_decay"] else options["sign"] * float(group["weight_decay"])
+
+
+def _alike(tensors: Tensors, capturable: bool, block: int = 2**20) -> Iterable[Tensors]:
     """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each.
 
     On a CPU also into blocks: the second kernel then finds in the cache what the first one touched.
@@ -206,5 +245,6 @@ def _alike(tensors: Tensors, block: int = 2**20) -> Iterable[Tensors]:
     values = 0
     for i, (param, step) in enumerate(zip(tensors.params, tensors.steps, strict=True)):
         values += param.numel() if param.device.type == "cpu" else 0
-        kinds.setdefault((param.device, param.dtype, step.item() == 0, values // block), []).append(i)
+        first = None if capturable else step.item() == 0  # on the device each has coefficients of its own
+        kinds.setdefault((param.device, param.dtype, first, values // block), []).append(i)
     return [Tensors(*([ts[i] for i in some] for ts in tensors)) for some in kinds.values()]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from ._contract import InertialOptimizer, Number, Tensors
-from ._inna import INNA, _add, _scale
+from ._inna import INNA, _add, _foreach_add, _foreach_scale, _scale
 
 __all__ = ["INNAprop"]
 
@@ -18,11 +18,7 @@ def _single_tensor_scaled(
 ) -> Tensor:
     """The v of INNAprop; the second moment moves on, unless lr is 0."""
     grad = grad.to(square.dtype)  # the square of a float16 gradient would underflow
-    fresh: Number = 1 - sigma
-    if isinstance(lr, Tensor):
-        fresh = fresh * (lr != 0).to(
-            grad.device, torch.float64 if grad.dtype == torch.float64 else torch.float32
-        )
+    fresh = _fresh(lr, square, sigma)
     _scale(square, 1 - fresh)
     _add(square, grad * grad, fresh)
     seen = square.clone() if torch.is_grad_enabled() else square
@@ -30,16 +26,42 @@ def _single_tensor_scaled(
 
 
 def _multi_tensor_scaled(
-    grads: list[Tensor], squares: list[Tensor], steps: list[Tensor], sigma: float, eps: float
+    grads: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    lr: Number,
+    sigma: float,
+    eps: float,
+    capturable: bool,
 ) -> list[Tensor]:
-    torch._foreach_mul_(squares, sigma)
-    torch._foreach_addcmul_(squares, grads, grads, value=1 - sigma)
-    scaled = list(torch._foreach_div(squares, [1 - sigma ** (step.item() + 1) for step in steps]))
+    """The same for all at once; what it returns is its one intermediate of their size."""
+    fresh = _fresh(lr, squares[0], sigma)
+    corrections: Any = (
+        (1 - sigma ** (torch.stack(steps).to(squares[0].device, torch.float64) + 1)).unbind()
+        if capturable
+        else [1 - sigma ** (step.item() + 1) for step in steps]
+    )
+    _foreach_scale(squares, 1 - fresh)
+    if isinstance(fresh, Tensor):
+        wide = [grad.to(square.dtype) for grad, square in zip(grads, squares, strict=True)]
+        _foreach_add(squares, list(torch._foreach_mul(wide, wide)), fresh)
+    else:
+        torch._foreach_addcmul_(squares, grads, grads, value=fresh)
+    scaled = list(torch._foreach_div(squares, corrections))
     torch._foreach_sqrt_(scaled)
     torch._foreach_add_(scaled, eps)
     torch._foreach_reciprocal_(scaled)
     torch._foreach_mul_(scaled, grads)
     return scaled
+
+
+def _fresh(lr: Number, square: Tensor, sigma: float) -> Number:
+    """The weight of the new square, 1 - sigma."""
+    if not isinstance(lr, Tensor):
+        return 1 - sigma
+    return (1 - sigma) * (lr != 0).to(
+        square.device, torch.float64 if square.dtype == torch.float64 else torch.float32
+    )
 
 
 class INNAprop(INNA):
@@ -109,15 +131,25 @@ class INNAprop(INNA):
         InertialOptimizer.__init__(self, params, {**options, "decoupled_weight_decay": True})
 
     def _directions(
-        self, tensors: Tensors, group: dict[str, Any], lr: Number, capturable: bool
+        self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
     ) -> Iterator[Tensor]:
-        gradients = super()._directions(tensors, group, lr, capturable)
+        gradients = super()._directions(tensors, group, options, capturable)
         for grad, square, step in zip(gradients, tensors.exp_avg_sqs, tensors.steps, strict=True):
             k = (
                 step.to(grad.device, torch.float64) if capturable else step.item()
             )  # 1 - .999 needs the digits
-            yield _single_tensor_scaled(grad, square, k, lr, group["sigma"], group["eps"])
+            yield _single_tensor_scaled(grad, square, k, options["lr"], group["sigma"], group["eps"])
 
-    def _foreach_directions(self, tensors: Tensors, group: dict[str, Any]) -> list[Tensor]:
-        grads = super()._foreach_directions(tensors, group)
-        return _multi_tensor_scaled(grads, tensors.exp_avg_sqs, tensors.steps, group["sigma"], group["eps"])
+    def _foreach_directions(
+        self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
+    ) -> list[Tensor]:
+        grads = super()._foreach_directions(tensors, group, options, capturable)
+        return _multi_tensor_scaled(
+            grads,
+            tensors.exp_avg_sqs,
+            tensors.steps,
+            options["lr"],
+            group["sigma"],
+            group["eps"],
+            capturable,
+        )

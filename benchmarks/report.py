@@ -1,0 +1,94 @@
+"""Time to load the records of a thousand runs, draw their figures and write the report, and their sizes.
+
+Run it with `python benchmarks/report.py [--runs N] [--epochs N]`: it makes up the records of a plan with ten
+optimizers, a grid of ten steps and five seeds on as many problems as the runs need.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inna.lab import archive, export, figures, plan, protocol, report
+from inna.lab.workers import Workers
+
+
+class MadeUp(Workers):
+    """Workers that write plausible records instead of training."""
+
+    def execute(self, runs: list[plan.Run], description: str) -> None:
+        for run in runs:
+            folder = self.root / run.folder
+            folder.mkdir(parents=True)
+            described = {"run": run.model_dump(mode="json"), "data": {"sha256": ""}}
+            (folder / "run.json").write_text(json.dumps(described))
+            lines = [json.dumps(record) for record in records(run)]
+            (folder / "records.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def records(run: plan.Run) -> list[dict[str, Any]]:
+    noise = np.random.default_rng(run.seed).normal(0, 0.05, run.epochs + 1)
+    rate = 0.02 / (1 + abs(np.log10(run.lr / 0.05)))
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": loss if run.evaluate == "every epoch" or epoch == run.epochs else None,
+            "train_loss_running": 1.1 * loss,
+            "train_accuracy": 1 - loss / 3,
+            "test_loss": 1.2 * loss,
+            "test_accuracy": 1 - loss / 2.5,
+            "lr": run.lr,
+            "diverged": False,
+            "seconds": 1.0,
+            "time": "2026-01-01T00:00:00+00:00",
+            "host": "made up",
+            "process": 1,
+            "worker": "1",
+        }
+        for epoch, loss in enumerate(2.3 * np.exp(-rate * np.arange(run.epochs + 1) + noise))
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=200)
+    arguments = parser.parse_args()
+    paper = plan.load("paper")
+    problem = paper.problems[1]
+    count = max(1, round(arguments.runs / 550))
+    made = paper.model_copy(
+        update={
+            "problems": tuple(problem.model_copy(update={"test": 10_000 - i}) for i in range(count)),
+            "epochs": arguments.epochs,
+            "max_extensions": 0,
+        }
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        protocol.reproduce(made, MadeUp(folder / "runs"), [2, 3, 4])
+        logs = list(folder.rglob("records.jsonl"))
+        lines = sum(log.read_bytes().count(b"\n") for log in logs)
+        print(f"{len(logs)} runs, {lines:,} epochs")
+        started = time.perf_counter()
+        results, _ = archive.results(folder, made)
+        loaded = time.perf_counter()
+        pictures = figures.pictures(made, results)
+        report.publish(folder, made, results)
+        published = time.perf_counter()
+        export.write(folder, "csv")
+        exported = time.perf_counter()
+        size = (folder / "report.html").stat().st_size / 1e6
+        print(f"load {loaded - started:.1f} s")
+        print(
+            f"{len(pictures)} figures in {len(paths)} files {published - loaded:.1f} s, report {size:.1f} MB"
+        )
+        print(f"export to CSV {exported - published:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

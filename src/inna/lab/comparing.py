@@ -1,0 +1,133 @@
+"""A plan from a few words: which optimizers are compared, each with its options and its grid."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import records
+from .plan import Plan, validated
+
+__all__ = ["keep", "plan", "setting", "toml"]
+
+
+def plan(
+    optimizers: Sequence[str],
+    *,
+    dataset: str,
+    network: str,
+    train: int | None,
+    test: int | None,
+    grid: str,
+    **rest: Any,
+) -> Plan:
+    """The plan that compares some optimizers on one problem; all of them are peers.
+
+    Args:
+        optimizers: see `setting`.
+        dataset: the name or path of a data set.
+        network: the name or import path of a network.
+        train: how many training images; None for all.
+        test: how many test images; None for all.
+        grid: the steps of those without a grid of their own, such as ``"0.01 0.1"``.
+        rest: fields of the plan.
+
+    Raises:
+        PlanError: something is not sound.
+    """
+    problem = {"dataset": dataset, "network": network, "train": train, "test": test}
+    content = {
+        "name": "comparison",
+        "description": f"Optimizers compared on {Path(dataset).stem} with the network {network}.",
+        "modules": [str(Path.cwd())],
+        "problems": [{key: value for key, value in problem.items() if value is not None}],
+        "settings": [setting(words) for words in optimizers],
+        "grid": [value(number) for number in grid.split()],
+        **rest,
+    }
+    return validated(Plan, content)
+
+
+def keep(path: Path, plan: Plan) -> None:
+    """Write a plan as a TOML file, but not over another one.
+
+    Raises:
+        ValueError: there is another plan.
+    """
+    content = toml(plan).encode()
+    if path.exists() and path.read_bytes() != content:
+        raise ValueError(
+            f"{path} is another plan: go on with `inna run {path}`, or name another folder with --out"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write_atomically(path, content)
+
+
+def setting(words: str) -> dict[str, Any]:
+    """A setting of a plan from ``NAME, KEY=VALUE, ...``: label, q, schedule, grid and role, else options.
+
+    Raises:
+        ValueError: a part is not written so.
+
+    Example:
+        >>> setting("inna, alpha=0.5, beta=0.1, q=0.5, grid=0.05 0.1")["grid"]
+        [0.05, 0.1]
+        >>> setting("adam")
+        {'label': 'adam', 'optimizer': 'adam', 'options': {}}
+    """
+    optimizer, *parts = (part.strip() for part in words.split(","))
+    label = " ".join([optimizer, *(part for part in parts if not part.startswith("grid"))])
+    made: dict[str, Any] = {"label": label, "optimizer": optimizer, "options": {}}
+    for part in parts:
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not (key and equals and text):
+            raise ValueError(f"an optimizer is written NAME, KEY=VALUE, ..., got {part!r} in {words!r}")
+        if key == "grid":
+            made[key] = [value(number) for number in text.split()]
+        elif key in ("label", "q", "schedule", "role"):
+            made[key] = value(text)
+        else:
+            made["options"][key] = value(text)
+    return made
+
+
+def value(text: str) -> bool | int | float | str:
+    """A value as it is meant: true or false, a number, or else a text.
+
+    Example:
+        >>> value("True"), value("1"), value("1e-3"), value("abc")
+        (True, 1, 0.001, 'abc')
+    """
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def toml(plan: Plan) -> str:
+    """A plan as the TOML file that `inna.lab.plan.load` reads."""
+    content = plan.model_dump(mode="json", exclude_defaults=True)
+    tables = {key: content.pop(key) for key in ("problems", "settings")}
+    lines = [f"{key} = {_toml(value)}" for key, value in content.items()]
+    for name, table in tables.items():
+        for entry in table:
+            lines += ["", f"[[{name}]]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """TOML's inline form; its strings, numbers and arrays are written as JSON's are."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name)

@@ -1,0 +1,107 @@
+"""One run, executed by whoever is told to: this process, or a worker somewhere.
+
+A run's folder has a lock of the operating system, which dies with its process: nobody does a run that another
+is at, and nobody waits for the dead.
+"""
+
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from .. import __version__
+
+if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
+    from .plan import Run
+
+__all__ = ["Order", "Outcome", "carry_out", "execute_here", "own_places"]
+
+
+def execute_here(
+    run: "Run",
+    root: Path,
+    data_dir: Path | None,
+    *,
+    wait_for_lock: bool = True,
+    on_epoch: Callable[[int], None] | None = None,
+) -> bool:
+    """Execute a run in this process; False if another process holds it and we are not to wait."""
+    from . import data
+    from .training import train
+
+    folder = root / run.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=-1 if wait_for_lock else 0):
+            problem = run.problem
+            loaded = data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
+            train(run, folder, loaded, on_epoch)
+    except Timeout:
+        return False
+    return True
+
+
+class Order(NamedTuple):
+    """What a worker is told: plain data, which asks nothing of the worker's Python."""
+
+    run: dict[str, Any]
+    root: str
+    data_dir: str | None
+    sign: str
+    """A file that exists as long as the command that gave the order."""
+    wait_for_lock: bool
+    places: list[str]
+    """Where the command finds modules that are not installed, such as the user's own optimizer."""
+    version: str = __version__
+
+
+class Outcome(NamedTuple):
+    """What a worker answers: a failure is one line, whatever raised it."""
+
+    status: Literal["done", "busy", "failed"]
+    worker: str
+    message: str = ""
+
+
+def carry_out(order: Order) -> Outcome:
+    """Execute a run in a worker, until it is complete or the command that gave the order is over."""
+    worker = f"process {os.getpid()} on {platform.node()}"
+    os.environ["OMP_NUM_THREADS"] = str(order.run["threads"])  # read when torch is first imported
+    try:
+        _check(order, worker)
+        sys.path += [place for place in order.places if place not in sys.path]
+        from .plan import Run, validated
+
+        done = execute_here(
+            validated(Run, order.run),
+            Path(order.root),
+            Path(order.data_dir) if order.data_dir else None,
+            wait_for_lock=order.wait_for_lock,
+            on_epoch=lambda _: _check(order, worker),
+        )
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        return Outcome("failed", worker, "; ".join(filter(None, map(str.strip, str(error).splitlines()))))
+    except Exception as error:  # somebody's optimizer or network
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        return Outcome("failed", worker, line)
+    return Outcome("done" if done else "busy", worker)
+
+
+def own_places() -> list[str]:
+    """Where this process finds modules that are not installed."""
+    places = [Path(place).absolute() for place in sys.path]
+    installed = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    return [str(place) for place in places if not installed & {place, *place.parents}]
+
+
+def _check(order: Order, worker: str) -> None:
+    if order.version != __version__:
+        raise RuntimeError(f"{worker} has inna {__version__}, this command {order.version}: install the same")
+    if not Path(order.sign).exists():
+        raise RuntimeError(f"{worker} does not see {order.root}: the folder must be shared by all workers")

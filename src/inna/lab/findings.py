@@ -1,0 +1,149 @@
+"""What the records show, in sentences; every number and every verdict in them is computed."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import judgement, paper
+from .plan import Plan, Run
+from .protocol import Curve, Result
+
+__all__ = ["findings", "unfinished"]
+
+FIELDS = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
+
+
+def findings(plan: Plan, result: Result) -> list[str]:
+    """What the records of a problem show."""
+    finals = {
+        field: {name: mean for name, curve in result.named if math.isfinite(mean := curve.final(field).mean)}
+        for field in FIELDS
+    }
+    if not finals["train_loss"]:
+        begun = any(curve.counted for _, curve in result.named)
+        return ["Every run diverged." if begun else "No long run has begun."]
+    lowest = min(finals["train_loss"], key=lambda name: finals["train_loss"][name])
+    highest = max(finals["test_accuracy"], key=lambda name: finals["test_accuracy"][name])
+    return [
+        f"The lowest mean training loss is that of {lowest}: {finals['train_loss'][lowest]:.4g}.",
+        f"The highest mean test accuracy is that of {highest}: {finals['test_accuracy'][highest]:.4f}.",
+        *_comparisons(result, lowest),
+        *_time(result),
+        *_sensitivity(plan, result),
+        *_printed(plan, result),
+    ]
+
+
+def unfinished(missing: Sequence[Run]) -> list[str]:
+    """What is missing for the plan to be at its end, a sentence for each problem."""
+    said = []
+    for problem in dict.fromkeys(run.problem for run in missing):
+        runs = [run for run in missing if run.problem == problem]
+        choosing = sum(run.evaluate != "every epoch" for run in runs)
+        parts = [f"{choosing} that choose γ₀"] if choosing else []
+        parts += [f"{len(runs) - choosing} of all epochs"] if len(runs) > choosing else []
+        optimizers = dict.fromkeys(run.optimizer.rpartition(".")[2] for run in runs)
+        said.append(
+            f"{problem.name} is not at its end. Runs that are not complete: {' and '.join(parts)} "
+            f"({', '.join(optimizers)}); what depends on them is left out."
+        )
+    return said
+
+
+def _comparisons(result: Result, lowest: str) -> list[str]:
+    """The best candidate against its peers, and k^-1/4 against ADAM; or the lowest loss against all."""
+    named = dict(result.named)
+    best = result.best.setting.label if result.best else lowest
+    peers = [c.setting.label for c in result.curves if c.setting.role == "peer" and c.setting.label != best]
+    pairs = [(best, peer) for peer in peers]
+    pairs += [(f"{best}, {c.setting.label}", "ADAM") for c in result.decays[:1] if "ADAM" in peers]
+    said = [_compare(a, named[a], b, named[b], field) for field in FIELDS for a, b in pairs]
+    if len(result.candidates) > 1 and peers:
+        said.append(
+            f"{best} was chosen among {len(result.candidates)} candidates by these same training losses, "
+            "which favours it."
+        )
+    return said
+
+
+def _compare(ours: str, mine: Curve, theirs: str, other: Curve, field: str) -> str:
+    told = judgement.compare(mine, other, field)
+    subject = f"{ours} {'is ' if told.verdict in ('ahead of', 'behind') else ''}{told.verdict} {theirs}"
+    if told.verdict == "cannot be compared with":
+        lost = [f"{c.diverged} of {name}" for name, c in ((ours, mine), (theirs, other)) if c.diverged]
+        why = f"of the runs diverged: {', '.join(lost)}" if lost else "there are no runs to compare"
+        return f"{subject} in {FIELDS[field]}: {why}."
+    a, b = (float(curve.series(field)[:, told.epoch].mean()) for curve in (mine, other))
+    d = told.difference
+    digits, what = (".3g", "ratio") if field == "train_loss" else (".4f", "difference")
+    seeds = f"{d.seeds} paired seed{'s' if d.seeds > 1 else ''}"
+    within = "no interval" if math.isnan(d.low) else f"95 % interval {d.low:{digits}} to {d.high:{digits}}"
+    return (
+        f"{subject} in {FIELDS[field]} after {told.epoch} epochs: {a:{digits}} against {b:{digits}}, "
+        f"{what} {d.mean:{digits}} ({within}, {seeds}); the bands from best to worst run "
+        f"{'overlap' if told.overlap else 'do not overlap'}."
+    )
+
+
+def _time(result: Result) -> list[str]:
+    said = []
+    curves = [(name, c) for name, c in result.named if c.counted]
+    for target in judgement.targets(result):
+        if not target.name.startswith("where"):
+            continue
+        medians = {name: float(np.median(judgement.epochs_to(c, [target.loss]))) for name, c in curves}
+        order = sorted(medians, key=lambda name: medians[name])
+        ranks = [f"{name} {medians[name]:g}" for name in order if math.isfinite(medians[name])]
+        never = [name for name in order if math.isinf(medians[name])]
+        said.append(
+            f"Epochs to the training loss {target.loss:.3g}, {target.name}, median over the seeds: "
+            f"{'; '.join(ranks)}."
+            + (f" Half of the seeds never came there: {', '.join(never)}." if never else "")
+        )
+    return said
+
+
+def _sensitivity(plan: Plan, result: Result) -> list[str]:
+    found = {name: s for name, c in result.named if (s := judgement.sensitivity(c)) is not None}
+    labels = [curve.setting.label for curve in result.candidates]
+    best = [found[label].best.mean for label in labels if label in found]
+    said = []
+    if len(best) > 1:
+        low, high = min(best), max(best)
+        said.append(
+            f"After {plan.selection_epochs} epochs, each with the best γ₀ tried, the candidates' mean "
+            f"training losses lie between {low:.3g} and {high:.3g}: a factor of {high / low:.2g} between "
+            "the best and the worst of them."
+        )
+    shown = [name for name, c in result.named if c in result.compared and name in found]
+    if shown:
+        spans = [f"{name} {found[name].low:g} to {found[name].high:g}" for name in shown]
+        said.append(
+            f"The steps γ₀ around the best with a mean training loss after {plan.selection_epochs} epochs "
+            f"of at most {judgement.GOOD:g} times the best's: {'; '.join(spans)}."
+        )
+    edges = [name for name in found if found[name].on_edge]
+    if edges:
+        said.append(
+            "The best γ₀ lies on the edge of what was tried, so a wider grid might do better: "
+            f"{', '.join(edges)}."
+        )
+    return said
+
+
+def _printed(plan: Plan, result: Result) -> list[str]:
+    said = []
+    for field, what in FIELDS.items():
+        found = [d for d in paper.distances(plan, result) if d.field == field]
+        if found:
+            inside = sum(d.inside for d in found)
+            far = max(found, key=lambda d: abs(d.difference))
+            unit = " in log10 J" if field == "train_loss" else ""
+            epochs = ", ".join(map(str, sorted({d.epoch for d in found})))
+            said.append(
+                f"Mean {what} at epochs {epochs}: inside the printed band {inside} times of {len(found)}; "
+                f"the farthest from the printed mean is {far.label} at epoch {far.epoch}, "
+                f"{far.difference:+.3f}{unit}."
+            )
+    return said

@@ -1,0 +1,265 @@
+"""What the records show, in numbers: confidence, comparisons, time to a target, profiles, sensitivity.
+
+Pure functions of `protocol.Result`. A diverged run never reaches a target and is in no interval.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from .protocol import Curve, GridPoint, Result
+
+__all__ = [
+    "CONFIDENCE",
+    "TINY",
+    "TOLERANCES",
+    "Comparison",
+    "Interval",
+    "Measure",
+    "Profile",
+    "Sensitivity",
+    "Target",
+    "compare",
+    "epochs_to",
+    "geometric_interval",
+    "interval",
+    "profile",
+    "seconds_to",
+    "sensitivity",
+    "targets",
+]
+
+CONFIDENCE = 0.95
+TOLERANCES = (0.1, 0.01, 0.001)
+"""The taus of the performance profiles."""
+GOOD = 2.0
+"""A step is good if its loss is at most so many times that of the best step."""
+TINY = np.finfo(float).tiny
+
+Floats = NDArray[np.float64]
+Measure = Callable[[Curve, ArrayLike], Floats]
+Verdict = Literal["ahead of", "behind", "cannot be told from", "cannot be compared with"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and its t-interval at the level `CONFIDENCE`, NaN below two seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+def interval(values: ArrayLike) -> Interval:
+    r"""Student's interval for the mean, :math:`\bar x \pm t_{n-1} s / \sqrt n`.
+
+    It takes the seeds for independent draws of a normal distribution; with five it is wide, and rough.
+
+    Args:
+        values: a finite number for each seed.
+
+    Example:
+        >>> interval([1.0, 2.0, 3.0])
+        Interval(mean=2.0, low=-0.48413..., high=4.48413..., seeds=3)
+    """
+    x = np.asarray(values, dtype=float)
+    n = len(x)
+    if n < 2:
+        return Interval(float(x.mean()) if n else math.nan, math.nan, math.nan, n)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(x.std(ddof=1)) / math.sqrt(n)
+    return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, n)
+
+
+def geometric_interval(values: ArrayLike) -> Interval:
+    """The same for the logarithm of positive numbers, and back: of their geometric mean, so never below 0."""
+    logs = interval(np.log(np.maximum(np.asarray(values, dtype=float), TINY)))
+    return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high), logs.seeds)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two curves after an epoch: the paired difference over the seeds that both have.
+
+    The runs of a seed share their initial weights and mini-batches, so they are compared in pairs: as the
+    ratio of their training losses (geometric mean; below 1 is ahead) or the difference of their test
+    accuracies (above 0 is ahead).
+    """
+
+    field: str
+    epoch: int
+    difference: Interval
+    verdict: Verdict
+    overlap: bool
+    """Whether the bands from the best run to the worst overlap."""
+
+
+def compare(ours: Curve, theirs: Curve, field: str) -> Comparison:
+    """Compare two curves at the last epoch that both have come to.
+
+    Args:
+        ours: a curve.
+        theirs: the other.
+        field: "train_loss" or "test_accuracy".
+    """
+    mine, other = ours.series(field), theirs.series(field)
+    epoch = min(mine.shape[1], other.shape[1]) - 1
+    mine, other = mine[:, epoch], other[:, epoch]
+    seeds = sorted(set(ours.counted) & set(theirs.counted))
+    a = np.array([mine[ours.counted.index(seed)] for seed in seeds])
+    b = np.array([other[theirs.counted.index(seed)] for seed in seeds])
+    if not seeds or np.isnan([*mine, *other]).any():
+        return Comparison(
+            field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
+        )
+    if field == "train_loss":
+        difference = geometric_interval(np.maximum(a, TINY) / np.maximum(b, TINY))
+        ahead, behind = difference.high < 1, difference.low > 1
+    else:
+        difference = interval(a - b)
+        ahead, behind = difference.low > 0, difference.high < 0
+    overlap = bool(mine.min() <= other.max() and other.min() <= mine.max())
+    verdict: Verdict = "ahead of" if ahead else "behind" if behind else "cannot be told from"
+    return Comparison(field, epoch, difference, verdict, overlap)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A training loss to be reached, and why this one."""
+
+    loss: float
+    name: str
+
+
+def targets(result: Result) -> list[Target]:
+    """The loss that the worst of the compared curves ends with, and the powers of ten on the way down."""
+    finals = {c.setting.label: c.final("train_loss").mean for c in result.compared}
+    finals = {label: loss for label, loss in finals.items() if math.isfinite(loss)}
+    if not finals:
+        return []
+    worst = max(finals, key=lambda label: finals[label])
+    losses = [curve.series("train_loss") for _, curve in result.named if curve.lr is not None]
+    start = max(float(np.nanmax(x[:, 0])) for x in losses)
+    lowest = min(float(np.nanmin(x)) for x in losses)
+    decades = range(math.floor(math.log10(start)), math.floor(math.log10(max(lowest, TINY))), -1)
+    found = [Target(finals[worst], f"where {worst} ends")]
+    found += [Target(10.0**decade, f"{10.0**decade:g}") for decade in decades if 10.0**decade < start]
+    return sorted(found, key=lambda target: -target.loss)
+
+
+def epochs_to(curve: Curve, goals: ArrayLike) -> Floats:
+    """The first epoch with a training loss of at most each goal, infinite if there is none.
+
+    Returns:
+        Shape (goals, counted seeds).
+    """
+    reached = curve.series("train_loss") <= np.asarray(goals, dtype=float)[:, None, None]
+    return np.where(reached.any(axis=2), reached.argmax(axis=2), math.inf)
+
+
+def seconds_to(curve: Curve, goals: ArrayLike) -> Floats:
+    """The seconds of training up to then; evaluation, waiting and interruptions apart."""
+    elapsed = np.cumsum(np.nan_to_num(curve.series("seconds")), axis=1)
+    epochs = epochs_to(curve, goals)
+    there = np.isfinite(epochs)
+    seconds = elapsed[np.arange(len(elapsed)), np.where(there, epochs, 0).astype(int)]
+    return np.where(there, seconds, math.inf)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Performance profiles at one tolerance.
+
+    `ratios` holds, for each optimizer and each instance, its epochs over the fewest that any optimizer took.
+    """
+
+    tolerance: float
+    ratios: dict[str, Floats]
+
+    def share(self, name: str, ratio: float) -> float:
+        """The share of the instances that an optimizer solves within `ratio` times the fewest epochs."""
+        return float(np.mean(self.ratios[name] <= ratio))
+
+
+def profile(results: Sequence[Result], tolerance: float) -> Profile:
+    r"""Dolan and Moré's performance profiles with Moré and Wild's test of convergence.
+
+    An instance is a problem with a seed. It counts as solved in the first epoch with
+    :math:`J \le J_* + \tau (J_0 - J_*)`, :math:`J_*` the lowest loss that any optimizer reached on it.
+    The optimizers are those that have run on every problem; the decays are those of its best candidate.
+
+    Args:
+        results: the problems.
+        tolerance: tau, between 0 and 1; the smaller, the more is asked.
+
+    Reference:
+        Dolan, Moré, Math. Program. 91 (2002); Moré, Wild, SIAM J. Optim. 20 (2009), (2.2).
+    """
+    problems = [_solvers(result) for result in results]
+    names = [name for name in problems[0] if all(name in p for p in problems)] if problems else []
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for solvers in problems:
+        shared = (
+            set[int]()
+            .union(*(solvers[n].counted for n in names))
+            .intersection(*(solvers[n].counted for n in names))
+        )
+        for seed in sorted(shared):
+            losses = {n: solvers[n].series("train_loss")[solvers[n].counted.index(seed)] for n in names}
+            start = float(np.nanmax([x[0] for x in losses.values()]))
+            lowest = float(np.nanmin(np.concatenate(list(losses.values()))))
+            reached = {n: losses[n] <= lowest + tolerance * (start - lowest) for n in names}
+            costs = {n: float(r.argmax()) if r.any() else math.inf for n, r in reached.items()}
+            fewest = min(costs.values())
+            if fewest > 0:  # otherwise nobody has learned anything
+                for name in names:
+                    ratios[name].append(costs[name] / fewest)
+    return Profile(tolerance, {name: np.array(values) for name, values in ratios.items()})
+
+
+def _solvers(result: Result) -> dict[str, Curve]:
+    solvers = {curve.setting.label: curve for curve in result.curves}
+    solvers |= {f"best candidate, {curve.setting.label}": curve for curve in result.decays}
+    return {name: curve for name, curve in solvers.items() if curve.counted}
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much the choice of gamma_0 matters to a setting, after the selection epochs."""
+
+    best: GridPoint
+    low: float
+    high: float
+    """The good steps around the best one reach from `low` to `high`: at most `GOOD` times its mean loss."""
+    on_edge: bool
+    """Whether the best step is the least or the greatest that was tried."""
+    diverged: int
+    """At how many steps a run diverged."""
+
+    @property
+    def decades(self) -> float:
+        """The width of the range of good steps."""
+        return math.log10(self.high / self.low)
+
+
+def sensitivity(curve: Curve) -> Sensitivity | None:
+    """The grid of a setting, judged; None if no step came through without divergence, or nothing has run."""
+    points = [point for point in curve.grid if point.losses]
+    alive = [point for point in points if math.isfinite(point.mean)]
+    if not alive:
+        return None
+    best = min(alive, key=lambda point: point.mean)
+    good = [point.mean <= GOOD * best.mean for point in points]
+    first = last = points.index(best)
+    while first > 0 and good[first - 1]:
+        first -= 1
+    while last < len(points) - 1 and good[last + 1]:
+        last += 1
+    diverged = sum(None in point.losses for point in points)
+    edges = (points[0], points[-1])
+    return Sensitivity(best, points[first].lr, points[last].lr, best in edges, diverged)

@@ -1,0 +1,143 @@
+"""The printed curves of the paper's Figures 2-4, and how far ours are from them."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import optimizers
+from .plan import Plan, Problem, Setting
+from .protocol import Curve, Result, decay_label
+
+__all__ = ["EPOCHS", "Distance", "Printed", "distances", "label", "printed", "repeats"]
+
+EPOCHS = (15, 50, 100, 150, 200)
+"""Where the distance to the printed curves is told."""
+
+DIGITISATION = {"train_loss": 0.003, "test_accuracy": 0.002}
+"""How well the printed curves are known, in log10 J and as a fraction: by so much their bands are widened."""
+
+PEERS = {("SGD", 0.5): "SGD", ("Adam", 0.0): "ADAM", ("Adagrad", 0.0): "ADAGRAD"}
+CANDIDATES = {(0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.5, 1.0)}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A printed curve: the mean, the least and the greatest of five runs; arrays over the epochs.
+
+    The mean of an accuracy begins where it enters the printed axis.
+    """
+
+    epoch: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Our mean minus the printed one, in log10 J or as a fraction of the test images, after some epochs."""
+
+    label: str
+    field: str
+    epoch: int
+    difference: float
+    inside: bool
+    """Whether our mean lies between the worst and the best of the paper's five runs."""
+
+
+def repeats(plan: Plan, problem: Problem) -> bool:
+    """Whether a problem is one of the paper's, run by its protocol; seeds and epochs may be fewer.
+
+    Example:
+        >>> from inna.lab import plan
+        >>> [repeats(p, p.problems[0]) for p in (plan.load("paper"), plan.load("quick"))]
+        [True, False]
+    """
+    return (
+        problem.dataset in _curves()
+        and problem.network == "nin"
+        and problem.train in (None, 50_000)
+        and problem.test in (None, 10_000)
+        and (plan.batch_size, plan.sampling, plan.selection_epochs) == (32, "epochs", 15)
+    )
+
+
+def label(setting: Setting) -> str | None:
+    """The printed curve that is a setting's: told by what it is, not by its name."""
+    name = optimizers.resolve(setting.optimizer).__name__
+    if name == "INNA" and setting.options.keys() <= {"alpha", "beta"} and setting.q == 0.5:
+        alpha, beta = setting.options.get("alpha", 0.5), setting.options.get("beta", 0.1)
+        return f"INNA ({alpha:g}, {beta:g})" if (alpha, beta) in CANDIDATES else None
+    return PEERS.get((name, setting.q)) if setting.options.keys() <= {"eps"} else None
+
+
+def printed(problem: Problem, field: str, name: str) -> Printed | None:
+    """A printed curve.
+
+    Args:
+        problem: on one of the paper's data sets.
+        field: "train_loss", as J, or "test_accuracy", as a fraction.
+        name: as the paper's legends have it: "INNA (0.1, 0.1)", "SGD", "k^-1/4".
+
+    Example:
+        >>> from inna.lab import plan
+        >>> curve = printed(plan.load("paper").problems[0], "train_loss", "ADAM")
+        >>> len(curve.mean), curve.mean[-1].round(5)
+        (201, 0.00157)
+    """
+    found = _curves()[problem.dataset].get("log10_train_loss" if field == "train_loss" else field, {})
+    if name not in found:
+        return None
+    curve = found[name]
+    first = curve["from"]
+    arrays = [np.array(curve["mean"]), np.array(curve["low"])[first:], np.array(curve["high"])[first:]]
+    if field == "train_loss":
+        arrays = [10**values for values in arrays]
+    return Printed(np.arange(first, first + len(arrays[0])), *arrays)
+
+
+def distances(plan: Plan, result: Result) -> list[Distance]:
+    """How far our means are from the printed ones, at those of `EPOCHS` that ours have come to."""
+    if not repeats(plan, result.problem):
+        return []
+    decays = {decay_label(c.setting.q) for c in result.decays}
+    named = [
+        (ours, curve, curve.setting.label if curve.setting.label in decays else label(curve.setting))
+        for ours, curve in result.named
+    ]
+    return [
+        distance
+        for ours, curve, name in named
+        if name is not None
+        for field in ("train_loss", "test_accuracy")
+        for distance in _distances(result.problem, curve, field, name, ours)
+    ]
+
+
+def _distances(problem: Problem, curve: Curve, field: str, name: str, ours: str) -> list[Distance]:
+    theirs = printed(problem, field, name)
+    if theirs is None or curve.lr is None:
+        return []
+    scale = np.log10 if field == "train_loss" else np.asarray
+    means = curve.series(field).mean(axis=0)
+    known = DIGITISATION[field]
+    found = []
+    for epoch in EPOCHS:
+        at = np.flatnonzero(theirs.epoch == epoch)
+        if epoch < len(means) and at.size and np.isfinite(means[epoch]):
+            mean, low, high = (scale(values[at[0]]) for values in (theirs.mean, theirs.low, theirs.high))
+            value = scale(means[epoch])
+            inside = bool(low - known <= value <= high + known)
+            found.append(Distance(ours, field, epoch, float(value - mean), inside))
+    return found
+
+
+@cache
+def _curves() -> Any:
+    """Data set -> field -> name -> {from, mean, low, high}."""
+    return json.loads((Path(__file__).parent / "printed" / "figures234.json").read_text())["curves"]

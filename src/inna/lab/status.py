@@ -1,0 +1,141 @@
+"""How far a folder of experiments has come, and how long the rest will take."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from . import archive, records
+from .plan import Plan, Run
+from .protocol import Curve, Result
+
+__all__ = ["Line", "Status", "status"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve of the plan, all seeds together; how much is done, of how much."""
+
+    problem: str
+    label: str
+    gamma_0: float | None
+    selection: tuple[int, int]
+    """Runs that serve to choose gamma_0; there will be more if the grid grows."""
+    epochs: tuple[int, int]
+    """Epochs of the long runs; the epochs after a divergence count as done."""
+    diverged: int
+    at_work: int
+    """Runs that some process is at."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """All lines, how many runs are under way, and the seconds that are left: NaN while nothing is known."""
+
+    lines: list[Line]
+    at_work: int
+    left: float
+
+    @property
+    def summary(self) -> str:
+        """The same in a sentence."""
+        if all(done == wanted for line in self.lines for done, wanted in (line.selection, line.epochs)):
+            return "Everything is done."
+        runs = {0: "no run is", 1: "1 run is"}.get(self.at_work, f"{self.at_work} runs are")
+        if math.isnan(self.left):
+            return f"{runs.capitalize()} under way; nothing can be said yet about the time that is left."
+        minutes = self.left / 60
+        time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(minutes, 1):.0f} minutes"
+        pace = "at their pace" if self.at_work else "with one run at a time"
+        return f"{runs.capitalize()} under way; about {time} are left {pace}, more if a grid grows."
+
+
+def status(folder: Path) -> Status:
+    """Look at the records of a plan, and change nothing.
+
+    What is left takes as long as the same number of epochs took before, on the same problem, divided by the
+    number of runs that are under way (by one if there is none).
+
+    Raises:
+        FileNotFoundError: the folder holds no plan.
+        records.RecordError: a record is damaged.
+    """
+    plan = archive.read_plan(folder)
+    results, missing = archive.results(folder, plan)
+    at_work = [run for run in missing if _is_held(folder / "runs" / run.folder / "lock")]
+    lines, left = [], 0.0
+    for result in results:
+        short, long = _pace(folder, plan, result)
+        for label, curve in result.named:
+            line = _line(plan, result, label, curve, at_work)
+            lines.append(line)
+            for pace, (done, wanted) in (
+                (short * plan.selection_epochs, line.selection),
+                (long, line.epochs),
+            ):
+                left += pace * (wanted - done) if wanted > done else 0
+    return Status(lines, len(at_work), left / max(1, len(at_work)))
+
+
+def _line(plan: Plan, result: Result, label: str, curve: Curve, at_work: list[Run]) -> Line:
+    setting = curve.setting
+    tried = sum(len(point.losses) for point in curve.grid)
+    done = sum(plan.epochs if run[-1]["diverged"] else run[-1]["epoch"] for run in curve.runs if run)
+    alike = plan.long_run(result.problem, setting, 1.0, 0)
+    fields = ("problem", "optimizer", "options", "q", "schedule")
+    return Line(
+        result.problem.name,
+        label,
+        curve.lr,
+        (tried, tried + sum(point.missing for point in curve.grid)),
+        (done, len(plan.seeds) * plan.epochs),
+        curve.diverged,
+        sum(all(getattr(run, f) == getattr(alike, f) for f in fields) for run in at_work),
+    )
+
+
+def _pace(folder: Path, plan: Plan, result: Result) -> tuple[float, float]:
+    """Seconds an epoch, evaluation included, of the selection runs and of the long runs."""
+    short = [
+        records.read(folder / "runs" / run.folder / "records.jsonl")
+        for _, curve in result.named
+        for point in curve.grid
+        for seed in plan.seeds
+        for run in [plan.selection_run(result.problem, curve.setting, point.lr, seed)]
+    ]
+    long = [run for _, curve in result.named for run in curve.runs]
+    found = [_mean(seconds for run in runs for seconds in _seconds(run)) for runs in (short, long)]
+    known = [pace for pace in found if not math.isnan(pace)]
+    first, second = (pace if not math.isnan(pace) else max(known, default=math.nan) for pace in found)
+    return first, second
+
+
+def _seconds(run: list[dict[str, Any]]) -> Iterator[float]:
+    """Of each epoch that one process did from its beginning; times are those of whole seconds."""
+    for before, after in pairwise(run):
+        if before["process"] == after["process"]:
+            gone = datetime.fromisoformat(after["time"]) - datetime.fromisoformat(before["time"])
+            yield max(gone.total_seconds(), 0.0)
+
+
+def _mean(values: Iterator[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else math.nan
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether some living process is at a run."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that one may read, but not write
+        return False

@@ -1,0 +1,217 @@
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from inna.lab import judgement, paper, plan, protocol
+from inna.lab.findings import findings, unfinished
+from made_results import curve, result, run
+
+QUICK = plan.load("quick")
+PAPER = plan.load("paper")
+SETTING = QUICK.settings[0]
+
+
+def of(*runs: Sequence[float | None], grid: list[protocol.GridPoint] | None = None) -> protocol.Curve:
+    return protocol.Curve(SETTING, grid or [], 0.1, [run(losses) for losses in runs])
+
+
+def test_an_interval_is_students_and_a_single_seed_has_none() -> None:
+    values = [0.3, 0.1, 0.4, 0.1, 0.5]
+    known = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found = judgement.interval(values)
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.seeds == 5
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    assert math.isnan(judgement.interval([1.0]).low)
+    geometric = judgement.geometric_interval([1.0, 100.0])
+    assert geometric.mean == pytest.approx(10)
+    assert 0 < geometric.low < geometric.high
+
+
+def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
+    samples = np.random.default_rng(0).normal(3.0, 2.0, (2000, 5))
+    hits = [(found := judgement.interval(x)).low <= 3 <= found.high for x in samples]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.015)
+
+
+def test_seeds_are_compared_in_pairs() -> None:
+    levels = [0.01, 0.1, 1.0, 10.0, 100.0]  # from seed to seed far more differs than between the two
+    noise = [1.0, 1.02, 0.99, 1.01, 0.98]
+    ours = of(*[[200, level] for level in levels])
+    theirs = of(*[[200, 1.2 * level * n] for level, n in zip(levels, noise, strict=True)])
+    told = judgement.compare(ours, theirs, "train_loss")
+    assert (told.verdict, told.overlap, told.epoch, told.difference.seeds) == ("ahead of", True, 1, 5)
+    assert told.difference.mean == pytest.approx(1 / 1.2, rel=0.02)
+    assert judgement.compare(theirs, ours, "train_loss").verdict == "behind"
+    assert judgement.compare(ours, ours, "train_loss").verdict == "cannot be told from"
+    assert judgement.compare(ours, theirs, "test_accuracy").verdict == "cannot be told from"
+    clear = judgement.compare(of([2, 0.1], [2, 0.2]), of([2, 1.1], [2, 1.21]), "test_accuracy")
+    assert (clear.verdict, clear.overlap) == ("ahead of", False)
+
+
+def test_curves_are_compared_where_both_have_come_and_over_the_seeds_that_both_have() -> None:
+    ours = of([2, 1, 0.5], [2, 1, 0.4], [])
+    theirs = of([], [2, 3.0], [2, 5.0])
+    told = judgement.compare(ours, theirs, "train_loss")
+    assert (told.epoch, told.difference.seeds, told.verdict) == (1, 1, "cannot be told from")
+    assert told.difference.mean == pytest.approx(1 / 3)
+    assert judgement.compare(ours, of([], [], []), "train_loss").verdict == "cannot be compared with"
+    lost = judgement.compare(ours, of([2, 1, 0.5], [2, None]), "train_loss")
+    assert lost.verdict == "cannot be compared with"
+
+
+def test_of_an_unfinished_plan_the_runs_that_came_furthest_count() -> None:
+    unfinished = of([2, 1, 0.5], [2, 1], [2, 1, 0.3], [])
+    assert unfinished.counted == [0, 2]
+    assert unfinished.final("train_loss") == protocol.Summary(0.4, 0.3, 0.5)
+    assert of([2, 1, 0.5], [2, None]).counted == [0, 1]
+
+
+def test_the_first_epoch_at_a_target_and_the_seconds_till_then() -> None:
+    runs = of([4, 2, 3, 1], [4, 3, 2.5, 2.1], [4, None])
+    epochs = judgement.epochs_to(runs, [5, 2, 1])
+    np.testing.assert_array_equal(epochs, [[0, 0, 0], [1, np.inf, np.inf], [3, np.inf, np.inf]])
+    np.testing.assert_array_equal(judgement.seconds_to(runs, [2])[0], [2.0, np.inf, np.inf])
+
+
+def test_targets_come_from_the_data() -> None:
+    found = judgement.targets(result(QUICK))
+    worst = 8 * 1.2 * 0.5**4  # ADAM, the last of the settings
+    assert [t.name for t in found] == ["10", "1", "where ADAM ends", "0.1"]
+    assert [t.loss for t in found] == pytest.approx([10, 1, worst, 0.1])
+    hopeless = protocol.Result(QUICK.problems[0], [dataclasses.replace(of([]), lr=None)], [], None)
+    assert judgement.targets(hopeless) == []
+
+
+def test_performance_profiles_by_hand() -> None:
+    fast, slow = QUICK.settings[0], QUICK.settings[4]
+    curves = [
+        protocol.Curve(fast, [], 0.1, [run([10, 1, 0.5, 0]), run([10, 9, 8, 7])]),
+        protocol.Curve(slow, [], 0.1, [run([10, 8, 1, 0.5]), run([10, 9, 8, 0])]),
+    ]
+    found = judgement.profile([protocol.Result(QUICK.problems[0], curves, [], None)], 0.1)
+    assert {name: list(ratios) for name, ratios in found.ratios.items()} == {
+        fast.label: [1, math.inf],
+        slow.label: [2, 1],
+    }
+    assert [found.share(slow.label, ratio) for ratio in (1, 1.9, 2)] == [0.5, 0.5, 1]
+    assert found.share(fast.label, 1e9) == 0.5
+    two = [protocol.Result(QUICK.problems[0], c, [], None) for c in (curves, curves[:1])]
+    assert list(judgement.profile(two, 0.1).ratios) == [fast.label]  # what every problem has
+
+
+def test_the_grid_judged() -> None:
+    losses: dict[float, list[float | None]] = {0.01: [2.0], 0.1: [1.0], 0.2: [0.6], 0.5: [0.9], 1: [None]}
+    grid = [protocol.GridPoint(lr, values) for lr, values in losses.items()]
+    found = judgement.sensitivity(of([2, 1], grid=grid))
+    assert found is not None
+    assert (found.best.lr, found.low, found.high, found.on_edge, found.diverged) == (0.2, 0.1, 0.5, False, 1)
+    assert found.decades == pytest.approx(math.log10(5))
+    edge = judgement.sensitivity(of([2, 1], grid=grid[:3]))
+    assert edge is not None
+    assert edge.on_edge
+    assert judgement.sensitivity(of([2, 1], grid=grid[4:])) is None
+
+
+def as_printed(setting: plan.Setting, name: str, *, epochs: int, shift: float = 0.0) -> protocol.Curve:
+    """Two seeds whose mean is the printed one, times 10^shift."""
+    printed = paper.printed(PAPER.problems[1], "train_loss", name)
+    assert printed is not None
+    losses = printed.mean[: epochs + 1] * 10**shift
+    return protocol.Curve(setting, [], 0.1, [run(list(losses * f)) for f in (0.9, 1.1)])
+
+
+def test_the_distance_to_the_printed_curves() -> None:
+    inna, adam = PAPER.settings[0], PAPER.settings[-1]
+    curves = [
+        as_printed(inna, "INNA (0.1, 0.1)", epochs=200),
+        as_printed(adam, "ADAM", epochs=60, shift=1),
+    ]
+    decays = [as_printed(protocol.decayed(inna, 0.25), "k^-1/4", epochs=20)]
+    found = paper.distances(PAPER, protocol.Result(PAPER.problems[1], curves, decays, curves[0]))
+    losses = [(d.label, d.epoch, round(d.difference, 3), d.inside) for d in found if d.field == "train_loss"]
+    assert losses == [
+        *[("INNA (0.1, 0.1)", epoch, 0.0, True) for epoch in (15, 50, 100, 150, 200)],
+        *[("ADAM", epoch, 1.0, False) for epoch in (15, 50)],
+        ("INNA (0.1, 0.1), k^-1/4", 15, 0.0, True),
+    ]
+    assert {d.label for d in found if d.field == "test_accuracy"} == {"INNA (0.1, 0.1)", "ADAM"}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"name": "mine", "seeds": (0,), "epochs": 30}, True),
+        ({"selection_epochs": 3}, False),
+        ({"batch_size": 64}, False),
+        ({"sampling": "independent"}, False),
+    ],
+)
+def test_the_protocol_decides_what_is_laid_over_the_printed_curves(
+    change: dict[str, object], same: bool
+) -> None:
+    assert paper.repeats(PAPER.model_copy(update=change), PAPER.problems[0]) is same
+    small = PAPER.problems[0].model_copy(update={"train": 2000})
+    assert not paper.repeats(PAPER.model_copy(update=change), small)
+
+
+def test_a_printed_curve_is_found_by_what_a_setting_is() -> None:
+    names = [paper.label(setting.model_copy(update={"label": "mine"})) for setting in PAPER.settings]
+    assert names == [setting.label for setting in PAPER.settings]
+    other = PAPER.settings[0].model_copy(update={"options": {"alpha": 0.3, "beta": 0.1}})
+    assert paper.label(other) is None
+    assert paper.label(PAPER.settings[0].model_copy(update={"q": 0.25})) is None
+
+
+def test_the_printed_curves_lie_in_their_bands_and_start_at_chance() -> None:
+    for problem, classes in zip(PAPER.problems, (10, 10, 100), strict=True):
+        for name in ("INNA (0.1, 0.1)", "INNA (0.5, 1)", "SGD", "ADAM", "ADAGRAD", "k^-1/4"):
+            curve = paper.printed(problem, "train_loss", name)
+            assert curve is not None
+            assert len(curve.mean) == 201
+            assert (curve.low[-60:] <= curve.mean[-60:] * 1.01).all()
+            assert (curve.mean[-60:] <= curve.high[-60:] * 1.01).all()
+            assert curve.mean[0] == pytest.approx(math.log(classes), rel=0.01)
+
+
+def test_findings_come_from_the_records() -> None:
+    said = findings(QUICK, result(QUICK))
+    assert said[0] == "The lowest mean training loss is that of INNA (0.1, 0.1), k^-1/16: 0.07969."
+    ahead = next(s for s in said if "ahead of SGD in training loss" in s)
+    assert ahead.startswith(
+        "INNA (0.1, 0.1) is ahead of SGD in training loss after 4 epochs: 0.15 against 0.45"
+    )
+    assert "5 paired seeds" in ahead
+    assert "do not overlap" in ahead
+    worst = result(QUICK)
+    turned = dataclasses.replace(worst, best=worst.curves[-1], decays=[])
+    assert any(s.startswith("ADAM is behind SGD in training loss") for s in findings(QUICK, turned))
+    assert any("edge" in s for s in said)  # 0.1 is the least of the steps tried
+    assert not any("printed" in s for s in said)
+    assert any("inside the printed band" in s for s in findings(PAPER, result(PAPER, epochs=20)))
+
+
+def test_findings_of_what_diverged_or_has_not_begun() -> None:
+    nothing = protocol.Curve(SETTING, [protocol.GridPoint(0.1, [], 5)], None, [])
+    assert findings(QUICK, protocol.Result(QUICK.problems[0], [nothing], [], nothing)) == [
+        "No long run has begun."
+    ]
+    wild = of([2, None], [2, None])
+    assert findings(QUICK, protocol.Result(QUICK.problems[0], [wild], [], wild)) == ["Every run diverged."]
+    one = [curve(QUICK.settings[i], 2.0 + i, seeds=1) for i in (4, 5)]
+    said = findings(QUICK, protocol.Result(QUICK.problems[0], one, [], None))
+    assert any("SGD cannot be told from ADAGRAD" in s and "no interval, 1 paired seed)" in s for s in said)
+
+
+def test_what_is_missing_is_told() -> None:
+    problem = QUICK.problems[0]
+    missing = [QUICK.selection_run(problem, SETTING, 0.1, seed) for seed in (0, 1)]
+    missing.append(QUICK.long_run(problem, QUICK.settings[-1], 0.1, 0))
+    (said,) = unfinished(missing)
+    assert said.startswith("mnist5k-lenet5 is not at its end.")
+    assert "2 that choose γ₀ and 1 of all epochs (INNA, Adam)" in said
+    assert unfinished([]) == []
