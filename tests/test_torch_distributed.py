@@ -76,7 +76,7 @@ def _process(
         dist.destroy_process_group()
 
 
-def on_processes(work: Callable[..., None], backend: str, *arguments: Any, world: int = 2) -> None:
+def on_processes(work: Callable[..., None], *arguments: Any, backend: str = "gloo", world: int = 2) -> None:
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder, "meeting").as_uri()
         torch.multiprocessing.spawn(_process, (work, backend, meeting, world, arguments), nprocs=world)  # type: ignore[no-untyped-call]
@@ -91,14 +91,10 @@ def data_parallel(expected: list[list[torch.Tensor]]) -> None:
 
 @each_backend
 def test_ddp_ends_where_one_process_ends(backend):
-    on_processes(data_parallel, backend, [alone(case, 10) for case in BOTH])
+    on_processes(data_parallel, [alone(case, 10) for case in BOTH], backend=backend)
 
 
-def replicated() -> nn.Module:
-    return DistributedDataParallel(network(torch.float32))
-
-
-def sharded(dtype: torch.dtype = torch.float32) -> nn.Module:
+def sharded(dtype: torch.dtype = torch.float64) -> nn.Module:
     model = network(dtype)
     fully_shard(model[0])
     fully_shard(model)
@@ -109,7 +105,7 @@ def fully_sharded(expected: list[list[torch.Tensor]]) -> None:
     for (case, ends), flags in itertools.product(
         zip(BOTH, expected, strict=True), [*IMPLEMENTATIONS.values(), {"foreach": True, "capturable": True}]
     ):
-        model = sharded(torch.float64)
+        model = sharded()
         optimizer = case(model.parameters(), **flags)
         train(model, optimizer, 0, 10)
         torch.testing.assert_close(weights(model), ends, rtol=1e-10, atol=1e-12)
@@ -119,7 +115,7 @@ def fully_sharded(expected: list[list[torch.Tensor]]) -> None:
 
 @each_backend
 def test_fsdp2_ends_where_one_process_ends_with_every_implementation(backend):
-    on_processes(fully_sharded, backend, [alone(case, 10) for case in BOTH])
+    on_processes(fully_sharded, [alone(case, 10) for case in BOTH], backend=backend)
 
 
 def save_half_way(folder: Path) -> None:
@@ -152,9 +148,9 @@ def load_elsewhere(folder: Path) -> None:
 
 @each_backend
 def test_a_checkpoint_of_two_processes_loads_in_one_and_in_three_with_its_float32_state(backend, tmp_path):
-    on_processes(save_half_way, backend, tmp_path)
-    on_processes(load_elsewhere, backend, tmp_path, world=1)
-    on_processes(load_elsewhere, "gloo", tmp_path, world=3)
+    on_processes(save_half_way, tmp_path, backend=backend)
+    on_processes(load_elsewhere, tmp_path, backend=backend, world=1)
+    on_processes(load_elsewhere, tmp_path, world=3)
 
 
 def zero_redundancy(folder: Path) -> None:
@@ -172,7 +168,7 @@ def zero_redundancy(folder: Path) -> None:
 
 @each_backend
 def test_what_zero_redundancy_optimizer_consolidates_goes_on_in_one_process(backend, tmp_path):
-    on_processes(zero_redundancy, backend, tmp_path)
+    on_processes(zero_redundancy, tmp_path, backend=backend)
     for i, case in enumerate(BOTH):
         state = torch.load(tmp_path / f"{i}.pt", map_location="cpu", weights_only=True)
         model = network()
