@@ -40,7 +40,7 @@ def test_real_digits_are_learned(make: Callable[[], Any]) -> None:
     assert history.history["accuracy"][-1] > 0.9
 
 
-INTERRUPTED = {
+INTERRUPTED: dict[str, Callable[[], Any]] = {
     "INNA": lambda: network(
         INNA(schedule(schedules.power(0.25), 0.3), weight_decay=0.01, gradient_accumulation_steps=3), 0.3
     ),

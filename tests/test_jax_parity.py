@@ -74,14 +74,17 @@ def test_optimizers(optimizer: Any, target: str) -> None:
         np.testing.assert_allclose(p, expected, rtol=3e-2, atol=3e-2)
 
 
+A = 1 + 1j
+COMPLEX = {
+    "parabola": (distance(A * np.array(PARABOLA[1])), PARABOLA[0], A * np.array(PARABOLA[1])),
+    "rosenbrock": (rosenbrock(A), [0.0, 0.0], np.array([A, A**2])),
+}
+
+
 @each_optimizer
-@pytest.mark.parametrize("target", ["parabola", "rosenbrock"])
+@pytest.mark.parametrize("target", COMPLEX)
 def test_optimization(optimizer: Any, target: str) -> None:
-    a = 1 + 1j
-    loss, start, minimizer = {
-        "parabola": (distance(a * np.array(PARABOLA[1])), PARABOLA[0], a * np.array(PARABOLA[1])),
-        "rosenbrock": (rosenbrock(a), [0.0, 0.0], [a, a**2]),
-    }[target]
+    loss, start, minimizer = COMPLEX[target]
     params = end(optimizer, loss, jnp.asarray(start, jnp.complex64), 10_000)
     np.testing.assert_allclose(params, minimizer, rtol=3e-2, atol=3e-2)
 
@@ -93,7 +96,6 @@ def test_state_shape_dtype_shard_stability(optimizer: Any, dtype: str) -> None:
         params = jnp.asarray(PARABOLA[0], dtype)
         state = optimizer.init(params)
 
-        @jax.jit
         def step(coin: Any, params: Any, state: Any) -> Any:
             # The branches of a cond must agree in structure, shape and dtype.
             return jax.lax.cond(
@@ -101,7 +103,7 @@ def test_state_shape_dtype_shard_stability(optimizer: Any, dtype: str) -> None:
             )
 
         for coin in (True, False, True):
-            updates, state = step(coin, params, state)
+            updates, state = jax.jit(step)(coin, params, state)
             params = optax.apply_updates(params, updates)
         assert updates.dtype == params.dtype == dtype
 
