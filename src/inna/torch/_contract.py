@@ -93,10 +93,9 @@ class InertialOptimizer(Optimizer):
         grads: list[Tensor],
     ) -> None:
         """Collect the parameters with a gradient, and their state; `torch.compile` knows this method."""
+        # Under these flags a state of another setting may lack something, or have its step on a CPU.
         on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
-        check = (
-            group["kahan_sum"] or group["capturable"] or on_gpu
-        )  # a checkpoint may come from another setting
+        check = group["kahan_sum"] or group["capturable"] or on_gpu
         for param in group["params"]:
             grad = param.grad
             if grad is None:

@@ -1,5 +1,6 @@
 """The fused step on a GPU: Triton kernel for up to 32 tensors at once. The truth is the loop in _inna.py."""
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -63,6 +64,7 @@ def update(
     sign: tl.float64,
     coupled: tl.float64,
     sigma: tl.float64,
+    log_sigma: tl.float64,  # few GPUs are quick at 64-bit logarithms
     eps: tl.float64,
     grad_scale,
     found_inf,
@@ -106,7 +108,7 @@ def update(
         sigma = tl.full((), sigma, tl.float64)
         s = sigma.to(real) * s + (1 - sigma).to(real) * v * v
         tl.store(to_s, s, mask=mask)
-        correction = 1 - tl.exp((step + 1) * tl.log(sigma))
+        correction = 1 - tl.exp((step + 1) * tl.full((), log_sigma, tl.float64))
         v = v / (tl.sqrt(s * (1 / correction).to(real)) + tl.full((), eps, real))
     if lows is not None:
         to_low, low = _read(lows, which, offsets, mask, real)
@@ -134,6 +136,7 @@ def fused_triton_step(
     Every decision is made there: nothing waits for the device, and a CUDA graph may record the step.
     """
     device = tensors.params[0].device
+    sigma = float(group.get("sigma", 0))
     values = {name: _at(value, device) for name, value in options.items()}
     grad_scale, found_inf = (t if t is None else t.to(device) for t in amp)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
@@ -143,7 +146,8 @@ def fused_triton_step(
             found_inf=found_inf,
             tensors=tuple(v if isinstance(v := values[name], Tensor) else None for name in _OPTIONS),
             coupled=0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"]),
-            sigma=float(group.get("sigma", 0)),
+            sigma=sigma,
+            log_sigma=math.log(sigma) if sigma else -math.inf,
             eps=float(group.get("eps", 0)),
             **{name: 0.0 if isinstance(value, Tensor) else value for name, value in values.items()},
         )
