@@ -95,7 +95,8 @@ class InertialOptimizer(Optimizer):
         """Collect the parameters with a gradient, and their state; `torch.compile` knows this method."""
         # Under these flags a state of another setting may lack something, or have its step on a CPU.
         on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
-        check = group["kahan_sum"] or group["capturable"] or on_gpu
+        kahan = group["kahan_sum"]
+        check = kahan or group["capturable"] or on_gpu
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -113,7 +114,7 @@ class InertialOptimizer(Optimizer):
             params.append(param)
             momenta.append(state["momentum_buffer"])
             steps.append(state["step"])
-            compensations.append(state["compensation"] if group["kahan_sum"] else None)
+            compensations.append(state["compensation"] if kahan else None)
             squares.append(state.get("exp_avg_sq"))
             grads.append(grad if grad.dtype == param.dtype else grad.to(param.dtype))
 

@@ -1,6 +1,7 @@
 """The fused step: the parameters of each device by the kernel for it."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import compress
 from typing import Any
 
@@ -24,6 +25,7 @@ def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any],
         kernel_for(device.type)(some, group, options, amp)
 
 
+@cache
 def kernel_for(device_type: str) -> Callable[[Tensors, dict[str, Any], dict[str, Any], Amp], None]:
     """Imported here, so that only those who have a GPU need Triton."""
     if device_type == "cpu":
