@@ -84,9 +84,7 @@ def main() -> None:
         exported = time.perf_counter()
         size = (folder / "report.html").stat().st_size / 1e6
         print(f"load {loaded - started:.1f} s")
-        print(
-            f"{len(pictures)} figures in {len(paths)} files {published - loaded:.1f} s, report {size:.1f} MB"
-        )
+        print(f"{len(pictures)} figures and a report of {size:.1f} MB: {published - loaded:.1f} s")
         print(f"export to CSV {exported - published:.1f} s")
 
 

@@ -347,7 +347,8 @@ def _looks(results: Sequence[Result]) -> dict[str, Look]:
 
 def _darker(look: Look) -> Look:
     """To be seen on the colour itself."""
-    return Look(to_hex([0.5 * part for part in to_rgb(look.color)]))
+    red, green, blue = to_rgb(look.color)
+    return Look(to_hex((red / 2, green / 2, blue / 2)))
 
 
 def _bottom(accuracy: float) -> float:

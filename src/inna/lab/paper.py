@@ -87,8 +87,8 @@ def printed(problem: Problem, field: str, name: str) -> Printed | None:
     Example:
         >>> from inna.lab import plan
         >>> curve = printed(plan.load("paper").problems[0], "train_loss", "ADAM")
-        >>> len(curve.mean), curve.mean[-1].round(5)
-        (201, 0.00157)
+        >>> len(curve.mean), round(float(curve.mean[-1]), 5)
+        (201, 0.00156)
     """
     found = _curves()[problem.dataset].get("log10_train_loss" if field == "train_loss" else field, {})
     if name not in found:
