@@ -24,6 +24,7 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/step_torch.py
+	$(BIN)/python benchmarks/train_torch.py
 	$(BIN)/python benchmarks/train_nin.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/step_jax.py
@@ -32,12 +33,15 @@ bench: .venv/.dev
 docs: .venv/.docs
 	$(BIN)/pdoc --docformat google --math --output-directory $(RESULTS)/docs inna inna.torch inna.lab
 
-# Each stamp is an installation of the built package, as a user gets it, with the extras of its name.
+# Each stamp is an installation of the built package, as a user gets it, with the extras of its name. Triton, for the
+# test of the kernel for GPUs, lies apart: a process that has JAX loaded crashes when torch finds and loads it too.
 .venv/.lab: $(SOURCES)
 	$(call install,torch$(comma)lab)
 
 .venv/.dev: $(SOURCES)
 	$(call install,dev)
+	test -d .venv/triton || test "$$(uname)" != Linux || \
+		$(PIP) install --quiet --no-deps --constraint constraints.txt --target .venv/triton triton
 	touch .venv/.lab
 
 .venv/.docs: $(SOURCES)

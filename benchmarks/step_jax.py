@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from inna.jax import inna, innaprop
+from inna import schedules
+from inna.jax import inna, innaprop, schedule
 
 TENSORS = 4
 
@@ -40,8 +41,10 @@ def main(size: int, rounds: int = 15) -> None:
         "sgd": stepper(optax.sgd(0.1, momentum=0.9), size),
         "adam": stepper(optax.adam(1e-3), size),
         "inna": stepper(inna(0.1), size),
-        "inna, scheduled": stepper(inna(lambda _: jnp.float32(0.1)), size),
+        "inna, inna.jax.schedule": stepper(inna(schedule(schedules.power(0.5), 0.1)), size),
+        "inna, optax schedule": stepper(inna(optax.cosine_decay_schedule(0.1, 10_000)), size),
         "innaprop": stepper(innaprop(1e-3, weight_decay=0.0), size),
+        "innaprop, inna.jax.schedule": stepper(innaprop(schedule(schedules.power(0.5), 1e-3)), size),
     }
     times: dict[str, list[float]] = {name: [] for name in steppers}
     repeats = max(2, int(2e7) // size)
@@ -54,7 +57,7 @@ def main(size: int, rounds: int = 15) -> None:
                 times[name].append((time.perf_counter() - begin) / repeats)
     for name, seconds in times.items():
         ratio = statistics.median(t / base for t, base in zip(seconds, times["sgd"], strict=True))
-        print(f"{name:16s} {1e3 * statistics.median(seconds):8.3f} ms  {ratio:5.2f} x sgd")
+        print(f"{name:27s} {1e3 * statistics.median(seconds):8.3f} ms  {ratio:5.2f} x sgd")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,17 @@ def test_a_diverged_run_is_no_crash(tmp_path: Path) -> None:
     assert done.stdout.startswith("diverged in epoch 1: try a smaller lr than 1e+09")
 
 
+def test_what_a_users_optimizer_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import torch\n\nclass Broken(torch.optim.SGD):\n    def step(self):\n        return None + 1\n"
+    (tmp_path / "broken_parts.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    done = digits("--optimizer", "broken_parts.Broken", out=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("inna: TypeError: unsupported operand")
+    assert done.stderr.endswith("broken_parts.py, line 5)\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_figure_1_needs_no_training(tmp_path: Path) -> None:
     done = inna("reproduce", "figure1", "--out", str(tmp_path))
     assert done.returncode == 0

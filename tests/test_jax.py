@@ -158,6 +158,8 @@ def test_other_wrong_values_are_named() -> None:
         inna.jax.inna("fast")
     with pytest.raises(ValueError, match=r"sigma must be less than 1, got 1\.0"):
         inna.jax.innaprop(0.1, sigma=1.0)
+    with pytest.raises(ValueError, match="lr must be finite and non-negative, got -1"):
+        inna.jax.schedule(schedules.power(0.5), -1)
     with pytest.raises(ValueError, match="eps must be finite and non-negative, got -1"):
         inna.jax.innaprop(0.1, eps=-1)
 
@@ -278,8 +280,14 @@ def test_vmap_over_learning_rates_equals_one_after_the_other() -> None:
     np.testing.assert_allclose(together, jnp.stack(each), rtol=2e-5, atol=1e-6)
 
 
-def test_parameters_and_state_can_be_donated_and_none_is_copied() -> None:
-    optimizer = inna.jax.inna(0.1)
+@pytest.mark.parametrize("make", BOTH)
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_with_donated_parameters_and_state_a_step_works_in_place(
+    make: Any, scheduled: bool, decay: float
+) -> None:
+    falling = inna.jax.schedule(schedules.warmup(5, schedules.power(0.5)), 0.1)
+    optimizer = make(falling if scheduled else 0.1, weight_decay=decay)
     theta = jnp.ones(1000)
 
     def step(theta: Any, state: Any, v: Any) -> Any:
@@ -288,6 +296,18 @@ def test_parameters_and_state_can_be_donated_and_none_is_copied() -> None:
 
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(theta, optimizer.init(theta), theta).compile()
     assert "f32[1000]{0} copy(" not in compiled.as_text()
+    assert compiled.memory_analysis().temp_size_in_bytes < theta.nbytes
+
+
+def test_a_schedule_that_may_reach_alpha_lr_1_is_right_there() -> None:
+    class jump(schedules.Schedule):
+        def factor(self, k: Any, xp: Any) -> Any:
+            return xp.where(k == 2, 10.0, 1.0)
+
+    lr = inna.jax.schedule(schedules.warmup(1, jump()), 0.1)
+    expected = golden_path(lambda k: 1.0 if k == 3 else 0.1, alpha=1.0, beta=0.1, speed=1.0, steps=6)
+    with jax.enable_x64():
+        assert_golden(jax_path(inna.jax.inna(lr, 1.0, 0.1), "float64", steps=6), expected, "float64")
 
 
 FAMILIES = [
@@ -319,3 +339,14 @@ def test_a_missing_framework_is_one_line_that_names_the_extra(missing: str) -> N
     assert done.stderr.splitlines()[-1] == (
         f"ModuleNotFoundError: inna.jax needs {missing}: pip install 'inna[jax]'"
     )
+
+
+def test_importing_it_imports_no_framework_that_jax_and_optax_do_not() -> None:
+    loaded = "import sys, {}; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    frameworks = {"torch", "keras", "tensorflow", "flax"}
+    ours, theirs = (
+        set(subprocess.check_output([sys.executable, "-c", loaded.format(names)], text=True).split())
+        for names in ("inna.jax", "jax, optax")
+    )
+    assert "inna" in ours
+    assert ours & frameworks == theirs & frameworks

@@ -1,14 +1,18 @@
 """INNA and INNAprop for Keras: the contract holds on each backend, one process each."""
 
+import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-CONTRACT = Path(__file__).with_name("contract_of_keras.py")
+PARITY = Path(__file__).parents[1] / "docs" / "keras_parity.md"
+ROWS = re.findall(r"^\| `(test_\w+)` \| (.+?) \| (.+?) \|$", PARITY.read_text(), flags=re.MULTILINE)
+CONTRACT = sorted(Path(__file__).parent.glob("contract_of_keras*.py"))
 
 needs_keras = pytest.mark.skipif(
     importlib.util.find_spec("keras") is None, reason="the extra keras is not installed"
@@ -18,7 +22,9 @@ needs_keras = pytest.mark.skipif(
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""} | environment,
+        env=os.environ
+        | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        | environment,
         capture_output=True,
         text=True,
         timeout=600,
@@ -29,12 +35,39 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize("backend", ["torch", "jax", "tensorflow"])
 def test_the_contract_holds(backend: str) -> None:
     pytest.importorskip(backend, reason=f"Keras's backend {backend} is not installed")
-    options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--doctest-modules")
+    options = ("-v", "-p", "no:cacheprovider", "-p", "no:xdist", "--doctest-modules")
     rooms = importlib.util.find_spec("inna")
     assert rooms is not None
     room = Path(str(rooms.origin)).with_name("keras")
-    done = run("-m", "pytest", *options, str(CONTRACT), str(room), KERAS_BACKEND=backend)
+    done = run("-m", "pytest", *options, *map(str, CONTRACT), str(room), KERAS_BACKEND=backend)
     assert done.returncode == 0, done.stdout + done.stderr
+    twins = {re.match(r"`tests/(\w+)\.py::(\w+)`", twin) for _, _, twin in ROWS}
+    collected = set(re.findall(r"(\w+)\.py::(\w+)", done.stdout))
+    assert {twin.groups() for twin in twins if twin} <= collected
+
+
+def test_every_upstream_test_has_a_twin_or_a_reason() -> None:
+    assert [
+        name for name, _, twin in ROWS if not twin.startswith(("`tests/contract_of_keras", "none: "))
+    ] == []
+
+
+@needs_keras
+def test_the_table_names_every_upstream_test() -> None:
+    version = re.search(r"in Keras (\d+\.\d+\.\d+)", PARITY.read_text())
+    installed = importlib.metadata.version("keras")
+    assert version
+    if installed != version[1]:
+        pytest.skip(f"the table is that of Keras {version[1]}, not {installed}")
+    source = Path(str(importlib.metadata.distribution("keras").locate_file("keras/src")))
+    files = [
+        *(source / "optimizers").glob("*_test.py"),
+        *(source / "backend").glob("tensorflow/opt*_test.py"),
+    ]
+    for file in files:
+        upstream = set(re.findall(r"def (test_\w+)\(", file.read_text()))
+        stem = file.name.removesuffix("_test.py")
+        assert upstream == {name for name, of, _ in ROWS if stem in of.split(", ")}, file.name
 
 
 @needs_keras

@@ -1,8 +1,8 @@
-"""Two gloo processes on one CPU: DDP, FSDP2, ZeRO and distributed checkpoints end where one process ends."""
+"""DDP, FSDP2, ZeRO and distributed checkpoints end where one process ends, on a CPU and on two GPUs."""
 
 import copy
 import itertools
-import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,41 @@ from torch.nn.parallel import DistributedDataParallel
 
 from torch_settings import BOTH, IMPLEMENTATIONS, Case
 
-pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
+two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+each_backend = pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("gloo", marks=pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")),
+        pytest.param("nccl", marks=[pytest.mark.gpu, two_gpus]),
+    ],
+)
+
+
+def on_gpus() -> bool:
+    return dist.is_initialized() and dist.get_backend() == "nccl"
 
 
 def network(dtype: torch.dtype = torch.float64) -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 3)).to(dtype)
+    return nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 3)).to(
+        "cuda" if on_gpus() else "cpu", dtype
+    )
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
     """Each process takes its part of the batch; alone, one takes it all."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    dtype = next(model.parameters()).dtype
+    some = next(model.parameters())
     for k in range(first, last):
-        x = torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(k)).to(dtype)
+        x = torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(k))
+        x = x.to(some.device, some.dtype)
         optimizer.zero_grad()
         model(x[rank::world]).square().mean().backward()
         optimizer.step()
 
 
 def weights(model: nn.Module) -> list[torch.Tensor]:
-    return [p.full_tensor() if isinstance(p, DTensor) else p.detach() for p in model.parameters()]
+    return [(p.full_tensor() if isinstance(p, DTensor) else p).detach().cpu() for p in model.parameters()]
 
 
 def alone(case: Case, steps: int) -> list[torch.Tensor]:
@@ -49,20 +63,23 @@ def alone(case: Case, steps: int) -> list[torch.Tensor]:
     return weights(model)
 
 
-def _process(rank: int, work: Callable[..., None], port: int, world: int, arguments: tuple[Any, ...]) -> None:
+def _process(
+    rank: int, work: Callable[..., None], backend: str, meeting: str, world: int, arguments: tuple[Any, ...]
+) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=world)
     try:
         work(*arguments)
     finally:
         dist.destroy_process_group()
 
 
-def on_processes(work: Callable[..., None], *arguments: Any, world: int = 2) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (work, port, world, arguments), nprocs=world)  # type: ignore[no-untyped-call]
+def on_processes(work: Callable[..., None], *arguments: Any, backend: str = "gloo", world: int = 2) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = Path(folder, "meeting").as_uri()
+        torch.multiprocessing.spawn(_process, (work, backend, meeting, world, arguments), nprocs=world)  # type: ignore[no-untyped-call]
 
 
 def data_parallel(expected: list[list[torch.Tensor]]) -> None:
@@ -72,15 +89,12 @@ def data_parallel(expected: list[list[torch.Tensor]]) -> None:
         torch.testing.assert_close(weights(model), ends, rtol=1e-10, atol=1e-12)
 
 
-def test_ddp_ends_where_one_process_ends():
-    on_processes(data_parallel, [alone(case, 10) for case in BOTH])
+@each_backend
+def test_ddp_ends_where_one_process_ends(backend):
+    on_processes(data_parallel, [alone(case, 10) for case in BOTH], backend=backend)
 
 
-def replicated() -> nn.Module:
-    return DistributedDataParallel(network(torch.float32))
-
-
-def sharded(dtype: torch.dtype = torch.float32) -> nn.Module:
+def sharded(dtype: torch.dtype = torch.float64) -> nn.Module:
     model = network(dtype)
     fully_shard(model[0])
     fully_shard(model)
@@ -91,7 +105,7 @@ def fully_sharded(expected: list[list[torch.Tensor]]) -> None:
     for (case, ends), flags in itertools.product(
         zip(BOTH, expected, strict=True), [*IMPLEMENTATIONS.values(), {"foreach": True, "capturable": True}]
     ):
-        model = sharded(torch.float64)
+        model = sharded()
         optimizer = case(model.parameters(), **flags)
         train(model, optimizer, 0, 10)
         torch.testing.assert_close(weights(model), ends, rtol=1e-10, atol=1e-12)
@@ -99,8 +113,9 @@ def fully_sharded(expected: list[list[torch.Tensor]]) -> None:
         assert momentum.to_local().numel() < momentum.numel()  # each process keeps its shard only
 
 
-def test_fsdp2_ends_where_one_process_ends_with_every_implementation():
-    on_processes(fully_sharded, [alone(case, 10) for case in BOTH])
+@each_backend
+def test_fsdp2_ends_where_one_process_ends_with_every_implementation(backend):
+    on_processes(fully_sharded, [alone(case, 10) for case in BOTH], backend=backend)
 
 
 def save_half_way(folder: Path) -> None:
@@ -123,17 +138,18 @@ def load_elsewhere(folder: Path) -> None:
         state = {"model": model_state, "optimizer": optimizer_state}
         dcp.load(state, checkpoint_id=folder / str(i))
         set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
-        for name, expected in torch.load(folder / f"{i}.pt").items():
+        for name, expected in torch.load(folder / f"{i}.pt", map_location="cpu").items():
             momentum = optimizer.state[model.get_parameter(name)]["momentum_buffer"]
             momentum = momentum.full_tensor() if isinstance(momentum, DTensor) else momentum
-            assert torch.equal(momentum, expected)
+            assert torch.equal(momentum.cpu(), expected.cpu())
             assert not torch.equal(momentum, momentum.bfloat16().float())  # nothing was rounded
         train(model, optimizer, 5, 6)
 
 
-def test_a_checkpoint_of_two_processes_loads_in_one_and_in_three_with_its_float32_state(tmp_path):
-    on_processes(save_half_way, tmp_path)
-    on_processes(load_elsewhere, tmp_path, world=1)
+@each_backend
+def test_a_checkpoint_of_two_processes_loads_in_one_and_in_three_with_its_float32_state(backend, tmp_path):
+    on_processes(save_half_way, tmp_path, backend=backend)
+    on_processes(load_elsewhere, tmp_path, backend=backend, world=1)
     on_processes(load_elsewhere, tmp_path, world=3)
 
 
@@ -150,10 +166,11 @@ def zero_redundancy(folder: Path) -> None:
             torch.save(state, folder / f"{i}.pt")
 
 
-def test_what_zero_redundancy_optimizer_consolidates_goes_on_in_one_process(tmp_path):
-    on_processes(zero_redundancy, tmp_path)
+@each_backend
+def test_what_zero_redundancy_optimizer_consolidates_goes_on_in_one_process(backend, tmp_path):
+    on_processes(zero_redundancy, tmp_path, backend=backend)
     for i, case in enumerate(BOTH):
-        state = torch.load(tmp_path / f"{i}.pt", weights_only=True)
+        state = torch.load(tmp_path / f"{i}.pt", map_location="cpu", weights_only=True)
         model = network()
         model.load_state_dict(state["model"])
         torch.testing.assert_close(weights(model), alone(case, 10), rtol=1e-10, atol=1e-12)

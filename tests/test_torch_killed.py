@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.nn.parallel import DistributedDataParallel
 
-from test_torch_distributed import network, replicated, sharded, train, weights
+from test_torch_distributed import network, sharded, train, weights
 from torch_settings import BOTH
 
 Run = tuple[nn.Module, torch.optim.Optimizer]
@@ -27,9 +28,17 @@ def plain() -> nn.Module:
     return network(torch.float32)
 
 
+def replicated() -> nn.Module:
+    return DistributedDataParallel(plain())
+
+
+def fully_sharded() -> nn.Module:
+    return sharded(torch.float32)
+
+
 def runs(world: int) -> dict[str, Run]:
     """Both optimizers on every kind of model, side by side in the same processes."""
-    kinds: list[Callable[[], nn.Module]] = [plain] if world == 1 else [replicated, sharded]
+    kinds = [plain] if world == 1 else [replicated, fully_sharded]
     models = [(f"{kind.__name__} {case}", kind(), case) for kind in kinds for case in BOTH]
     return {name: (model, case(model.parameters(), fused=True)) for name, model, case in models}
 

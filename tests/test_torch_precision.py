@@ -1,6 +1,7 @@
 """Numbers: float32 for long, 16 bits with and without Kahan's sum, GradScaler, autograd through a step."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -164,69 +165,121 @@ def test_autograd_differentiates_through_steps(cls, kahan):
     assert torch.autograd.gradcheck(train, inputs)
 
 
-tensors = st.lists(
-    st.tuples(
-        st.lists(st.integers(0, 5), max_size=3),
-        st.sampled_from([torch.float64, torch.float32]),
-        st.booleans(),
-    ),
-    min_size=1,
-    max_size=5,
-)
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.complex128]
+RELATIVE = {torch.float64: 1e-11, torch.complex128: 1e-11, torch.float32: 3e-5, torch.bfloat16: 0.03}
+LAYOUTS: list[Callable[[Tensor], Tensor]] = [
+    lambda t: t,
+    lambda t: t.transpose(0, -1) if t.dim() else t,
+    lambda t: torch.stack([t, t], -1)[..., 0],
+]
+WAYS: list[dict[str, Any]] = [
+    *IMPLEMENTATIONS.values(),
+    {"foreach": False, "capturable": True},
+    {"foreach": True, "capturable": True},
+]
 number = st.floats(0, 2)
+group = st.fixed_dictionaries(
+    {
+        "tensors": st.lists(
+            st.tuples(
+                st.lists(st.integers(0, 5), max_size=3),
+                st.sampled_from(DTYPES),
+                st.sampled_from(LAYOUTS),
+                st.booleans(),  # whether every second gradient is missing
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        "initial_speed": st.none() | number,
+        "weight_decay": st.floats(0, 0.5),
+        "decoupled_weight_decay": st.booleans(),
+        "maximize": st.booleans(),
+        "kahan_sum": st.booleans(),
+        "sigma": st.sampled_from([0.0, 0.9, 0.999]),
+        "faster": st.floats(0.1, 2),
+    }
+)
 
 
-@settings(max_examples=60, deadline=None)
+def recursion(
+    theta: Tensor, grads: list[Tensor | None], schedule: list[Any], options: dict[str, Any], adaptive: bool
+) -> Tensor:
+    """The algorithm's two lines, in float64."""
+    steps, decoupled = 0, adaptive or options["decoupled_weight_decay"]
+    u = s = torch.zeros_like(theta)
+    for (lr, alpha, beta), v in zip(schedule, grads, strict=True):
+        lr = options["faster"] * lr
+        if lr == 0 or v is None:
+            continue
+        v = -v if options["maximize"] else v
+        if adaptive:
+            s = options["sigma"] * s + (1 - options["sigma"]) * v**2
+            v = v / ((s / (1 - options["sigma"] ** (steps + 1))) ** 0.5 + 1e-8)
+        if not decoupled:
+            v = v + options["weight_decay"] * theta
+        if steps == 0 and options["initial_speed"] is not None:
+            u = (options["initial_speed"] - beta) * v
+        theta = (1 - lr * options["weight_decay"] * decoupled) * theta - lr * (u + beta * v)
+        u = (1 - alpha * lr) * u + lr * (1 - alpha * beta) * v
+        steps += 1
+    return theta
+
+
+@settings(max_examples=100)
 @given(
-    tensors=tensors,
+    groups=st.lists(group, min_size=1, max_size=3),
     adaptive=st.booleans(),
-    alpha=number,
-    beta=number,
-    speed=number,
-    decay=st.floats(0, 0.5),
-    lrs=st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.3]), min_size=1, max_size=6),
-    maximize=st.booleans(),
-    kahan_sum=st.booleans(),
+    schedule=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.01, 0.1, 0.3]), number, number), min_size=1, max_size=6
+    ),
     seed=st.integers(0, 1000),
 )
-def test_all_implementations_are_the_recursion(
-    tensors, adaptive, alpha, beta, speed, decay, lrs, maximize, kahan_sum, seed
-):
-    """Any shapes, dtypes, missing gradients, options and schedules, against the algorithm's two lines."""
+def test_every_implementation_is_the_recursion(groups, adaptive, schedule, seed):
+    """Any groups, shapes, dtypes, layouts, options, gaps; lr, alpha and beta change at every step."""
     torch.manual_seed(seed)
-    starts = [torch.randn(shape, dtype=dtype) for shape, dtype, _ in tensors]
-    grads = [[torch.randn_like(p) for p in starts] for _ in lrs]
-    absent = [sometimes for *_, sometimes in tensors]
-    options = {
-        "alpha": alpha,
-        "beta": beta,
-        "initial_speed": speed,
-        "weight_decay": decay,
-        "maximize": maximize,
-        "kahan_sum": kahan_sum,
-    }
-    if not adaptive:
-        options["decoupled_weight_decay"] = True
-    for flags in IMPLEMENTATIONS.values():
-        params = [p.clone() for p in starts]
-        optimizer = (INNAprop if adaptive else INNA)(params, **options, **flags)
-        for k, lr in enumerate(lrs):
-            optimizer.param_groups[0]["lr"] = lr
-            for p, v, gone in zip(params, grads[k], absent, strict=True):
-                p.grad = None if gone and k % 2 else v.clone()
+    starts = [[torch.randn(shape, dtype=dtype) for shape, dtype, *_ in g["tensors"]] for g in groups]
+    paths = [[[torch.randn_like(p) for _ in schedule] for p in ps] for ps in starts]
+    for flags in WAYS:
+        if "fused" in flags and any(p.is_complex() for ps in starts for p in ps):
+            continue  # refused
+        optimizer = (INNAprop if adaptive else INNA)(
+            [
+                {
+                    "params": [
+                        layout(p.clone()) for p, (_, _, layout, _) in zip(ps, g["tensors"], strict=True)
+                    ],
+                    **{
+                        name: g[name]
+                        for name in g
+                        if name not in ("tensors", "faster", "decoupled_weight_decay")
+                    },
+                    "decoupled_weight_decay": adaptive or g["decoupled_weight_decay"],
+                }
+                for ps, g in zip(starts, groups, strict=True)
+            ],
+            state_dtype=None,
+            **flags,
+        )
+        for k, numbers in enumerate(schedule):
+            for own, g, path in zip(optimizer.param_groups, groups, paths, strict=True):
+                options = dict(zip(("lr", "alpha", "beta"), numbers, strict=True))
+                options["lr"] *= g["faster"]
+                wrap = (lambda x: torch.tensor(x, dtype=torch.float64)) if "capturable" in flags else float
+                own.update({name: wrap(value) for name, value in options.items()})
+                for p, vs, (_, _, layout, gaps) in zip(own["params"], path, g["tensors"], strict=True):
+                    p.grad = None if gaps and k % 2 else layout(vs[k].clone())
             optimizer.step()
-        for i, p in enumerate(params):
-            theta, u, s, steps = starts[i].double(), 0.0, 0.0, 0
-            for k, lr in enumerate(lrs):
-                if lr == 0 or (absent[i] and k % 2):
-                    continue
-                v = grads[k][i].double() * (-1 if maximize else 1)
-                if adaptive:
-                    s = 0.999 * s + 0.001 * v**2
-                    v = v / ((s / (1 - 0.999 ** (steps + 1))) ** 0.5 + 1e-8)
-                u = (speed - beta) * v if steps == 0 else u
-                theta = (1 - lr * decay) * theta - lr * (u + beta * v)
-                u = (1 - alpha * lr) * u + lr * (1 - alpha * beta) * v
-                steps += 1
-            tolerance = 1e-11 if p.dtype == torch.float64 else 3e-5
-            torch.testing.assert_close(p.double(), theta, rtol=tolerance, atol=tolerance)
+        for own, g, ps, path in zip(optimizer.param_groups, groups, starts, paths, strict=True):
+            for p, start, vs, (_, _, layout, gaps) in zip(own["params"], ps, path, g["tensors"], strict=True):
+                wide = [torch.view_as_real(t) if t.is_complex() else t.double() for t in (start, *vs)]
+                seen = [None if gaps and k % 2 else v for k, v in enumerate(wide[1:])]
+                end = recursion(wide[0], seen, schedule, g, adaptive)
+                end = layout(torch.view_as_complex(end) if p.is_complex() else end)
+                tolerance = RELATIVE[p.dtype]
+                found = p if p.is_complex() else p.double()
+                torch.testing.assert_close(
+                    found,
+                    end,
+                    rtol=tolerance,
+                    atol=tolerance * (1 + float(end.abs().max() if end.numel() else 0)),
+                )

@@ -1,23 +1,32 @@
 """INNA for JAX: an optax gradient transformation, in the momentum form of the recursion."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from .. import schedules
+
 __all__ = ["InnaState", "inna", "schedule"]
 
 
-def inna_update(v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
-    """The next momentum, and the direction d of the step theta - lr d."""
+def next_momentum(v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any, push: Any) -> Any:
+    """The next u, for u + push v in place of u: at the start the buffer is still 0."""
     kept = 1 - alpha * lr
-    u_next = kept * u + lr * (1 - alpha * beta) * v
-    # Two outputs that read the old u make XLA copy it on a CPU, so read the new one; not near alpha lr = 1.
-    if isinstance(kept, float) and abs(kept) >= 0.5:
-        return (u_next + (beta - lr) * v) / kept, u_next
-    return u + beta * v, u_next
+    return kept * u + (kept * push + lr * (1 - alpha * beta)) * v
+
+
+def direction(
+    v: Any, u: Any, *, u_next: Any, lr: Any, alpha: Any, beta: Any, push: Any, in_place: bool
+) -> Any:
+    """The d of the step theta - lr d."""
+    if in_place:  # XLA copies a u that is read twice, here and for u_next, on a CPU; singular at alpha lr = 1
+        return (u_next + (beta - lr) * v) / (1 - alpha * lr)
+    return u + (push + beta) * v
 
 
 class InnaState(NamedTuple):
@@ -67,8 +76,9 @@ def inna(
         state_dtype: dtype of the momentum. None: each parameter's own.
 
     Returns:
-        A gradient transformation with the state `InnaState`. With a schedule or a traced number for the
-        learning rate or alpha, a step on a CPU costs a copy of the momentum.
+        A gradient transformation with the state `InnaState`. Under jit, with parameters and state donated, it
+        works in place where it knows that alpha gamma <= 1/2: from numbers and from this module's `schedule`.
+        With other schedules or traced numbers a step on a CPU also copies the momentum.
 
     Raises:
         ValueError: a number is negative, NaN or infinite; the message names it.
@@ -99,36 +109,40 @@ def inna(
     weight_decay = checked("weight_decay", weight_decay)
     decay = optax.add_decayed_weights(weight_decay, mask)
     decays = not (isinstance(weight_decay, float) and weight_decay == 0)
+    in_place = not largest(alpha) * largest(learning_rate) > 0.5  # 0 times infinity: one of them is 0
 
     def init(params: Any) -> InnaState:
         count, step = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.int32)
         return InnaState(count, step, optax.tree_utils.tree_zeros_like(params, dtype=state_dtype))
 
-    def update(updates: Any, state: InnaState, params: Any = None, **_: Any) -> tuple[Any, InnaState]:
+    def update(
+        updates: Any, state: InnaState, params: Any = None, *, updates_again: Any = None, **_: Any
+    ) -> tuple[Any, InnaState]:
         lr, alpha_k, beta_k, speed = (
             at(value, state.count) for value in (learning_rate, alpha, beta, initial_speed)
         )
         moves = lr != 0
-        starts = (state.step == 0) & moves
+        push = jnp.where((state.step == 0) & moves, speed - beta_k, 0)
+        setting = {"lr": lr, "alpha": alpha_k, "beta": beta_k, "push": push}
 
-        def of_leaf(v: Any, buffer: Any) -> tuple[Any, Any]:
+        def of_leaf(v: Any, v_again: Any, buffer: Any) -> tuple[Any, Any]:
             exact = jnp.promote_types(v.dtype, jnp.float32)  # 1 - alpha lr is 1 in bfloat16
-            v, u = v.astype(exact), buffer.astype(exact)
-            u = jnp.where(starts, (speed - beta_k) * v, u)
-            direction, u = inna_update(v, u, lr=lr, alpha=alpha_k, beta=beta_k)
-            return direction, jnp.where(moves, u.astype(buffer.dtype), buffer)
+            v, v_again, u = v.astype(exact), v_again.astype(exact), buffer.astype(exact)
+            u_next = jnp.where(moves, next_momentum(v, u, **setting), u)
+            d = direction(v_again, u, u_next=u_next, in_place=in_place, **setting)
+            return d, u_next.astype(buffer.dtype)
 
         leaves, treedef = jax.tree.flatten(updates)
-        pairs = [
-            of_leaf(v, u) for v, u in zip(leaves, treedef.flatten_up_to(state.momentum_buffer), strict=True)
-        ]
+        again = leaves if updates_again is None else treedef.flatten_up_to(updates_again)
+        buffers = treedef.flatten_up_to(state.momentum_buffer)
+        pairs = [of_leaf(*leaf) for leaf in zip(leaves, again, buffers, strict=True)]
         directions, buffers = ([pair[i] for pair in pairs] for i in (0, 1))
-        direction = treedef.unflatten(directions)
+        d = treedef.unflatten(directions)
         if decays:
             if params is None:
                 raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
-            direction, _ = decay.update(direction, decay.init(params), params)
-        deltas = jax.tree.map(lambda d, v: jnp.where(moves, -lr * d, 0).astype(v.dtype), direction, updates)
+            d, _ = decay.update(d, decay.init(params), params)
+        deltas = jax.tree.map(lambda d, v: jnp.where(moves, -lr * d, 0).astype(v.dtype), d, updates)
         return deltas, InnaState(
             optax.safe_increment(state.count),
             jnp.where(moves, optax.safe_increment(state.step), state.step),
@@ -138,12 +152,13 @@ def inna(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def schedule(f: Callable[..., Any], lr: float) -> Callable[[Any], Any]:
+@dataclass(frozen=True)
+class schedule:
     r"""An optax schedule from one of `inna.schedules`: :math:`\gamma_k = \gamma_0 f(k)`.
 
     Args:
         f: a schedule of `inna.schedules`.
-        lr: gamma_0.
+        lr: gamma_0, >= 0.
 
     Example:
         >>> from inna import schedules
@@ -151,12 +166,33 @@ def schedule(f: Callable[..., Any], lr: float) -> Callable[[Any], Any]:
 
     Reference: Castera et al. (2021), Section 5.2 and Figure 4.
     """
-    return lambda count: lr * f(count, jnp)
+
+    f: Callable[..., Any]
+    lr: Any
+
+    def __post_init__(self) -> None:
+        checked("lr", self.lr)
+
+    def __call__(self, count: Any) -> Any:
+        return self.lr * self.f(count, jnp)
 
 
 def at(value: Any, count: Any) -> Any:
     """The value at this count, of a number or of a schedule."""
     return value(count) if callable(value) else value
+
+
+def largest(value: Any) -> float:
+    """The largest value that a number or a schedule takes, as far as that is known before it runs."""
+    if isinstance(value, schedule) and at_most_1(value.f):
+        value = value.lr
+    return value if isinstance(value, float | int) else math.inf
+
+
+def at_most_1(f: Any) -> bool:
+    """Whether f is known to be: as each family of `inna.schedules` is."""
+    own = type(f).__module__ == schedules.__name__
+    return own and (not isinstance(f, schedules.warmup) or at_most_1(f.then))
 
 
 def checked(name: str, value: Any, *, may_be_schedule: bool = False) -> Any:

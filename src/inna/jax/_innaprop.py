@@ -114,10 +114,15 @@ def innaprop(
             return jnp.where(moves, sigma * s + (1 - sigma) * jnp.abs(v).astype(s.dtype) ** 2, s)
 
         moments = jax.tree.map(second_moment, updates, state.exp_avg_sq)
-        scaled = jax.tree.map(
-            lambda v, s: rms_scaled(v, s, step=step, sigma=sigma, eps=eps), updates, moments
-        )
-        deltas, inner = inertial.update(scaled, InnaState(*state[:3]), params)
+
+        def scaled(step: Any) -> Any:
+            return jax.tree.map(
+                lambda v, s: rms_scaled(v, s, step=step, sigma=sigma, eps=eps), updates, moments
+            )
+
+        # XLA stores a quotient that is read twice; behind the barrier the second reader computes its own.
+        again = scaled(jax.lax.optimization_barrier(step))
+        deltas, inner = inertial.update(scaled(step), InnaState(*state[:3]), params, updates_again=again)
         deltas = jax.tree.map(lambda delta, v: delta.astype(v.dtype), deltas, updates)
         return deltas, InnapropState(inner.count, inner.step, inner.momentum_buffer, moments)
 

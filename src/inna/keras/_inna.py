@@ -251,9 +251,9 @@ def _family_from_config(config: dict[str, Any]) -> Any:
 
 
 def _dense(gradient: Any) -> Any:
-    """TensorFlow's gradients of embeddings are sparse; the momentum moves every row all the same."""
+    """Gradients of embeddings may be sparse; the momentum moves every row all the same."""
     if keras.backend.backend() != "tensorflow":
-        return gradient
+        return ops.convert_to_tensor(gradient, sparse=False)
     import tensorflow as tf
 
     return tf.convert_to_tensor(gradient)

@@ -2,13 +2,17 @@
 
 Data flows one way, and each station is one module:
 
-- `inna.lab.plan`: what is to be run, as plain data; the presets are TOML files in ``plans/``.
-- `inna.lab.data`, `inna.lab.networks`: what it is run on; `inna.lab.sources`, `inna.lab.fetch`: where the
+- `inna.lab.plan`: what is to be run, as plain data; the presets are TOML files in ``plans/``;
+  `inna.lab.comparing`: a plan from a few words; `inna.lab.imports`: how one's own modules are found.
+- `inna.lab.networks`, `inna.lab.optimizers`: what is trained, and with which optimizer and schedule.
+- `inna.lab.data`: what it is run on; `inna.lab.sources`, `inna.lab.fetch`: where the
   official data come from; `inna.lab.formats`, `inna.lab.own_data`: how files are read.
-- `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint.
+- `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint;
+  `inna.lab.graphs`: its step on a GPU.
 - `inna.lab.execution`: one run, executed in this process or by a worker somewhere.
 - `inna.lab.workers`: many runs, spread over workers; `inna.lab.engines`: where these are.
-- `inna.lab.records`: what a run leaves on the disk, as plain data.
+- `inna.lab.records`: what a run leaves on the disk, as plain data; `inna.lab.provenance`: on what it
+  was made; `inna.lab.status`: how far it is; `inna.lab.tensorboard`: copies for TensorBoard.
 - `inna.lab.protocol`: Section 5.2 of the paper: which runs, and what is chosen from them.
 - `inna.lab.archive`: the same from what is on the disk, without running anything; `inna.lab.export`: all
   records as one table.

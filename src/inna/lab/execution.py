@@ -30,7 +30,10 @@ def execute_here(
     wait_for_lock: bool = True,
     on_epoch: Callable[[int], None] | None = None,
 ) -> bool:
-    """Execute a run in this process; False if another process holds it and we are not to wait."""
+    """Execute a run in this process; False if another process holds it and we are not to wait.
+
+    Whatever somebody's optimizer or network raises is a RuntimeError of one line.
+    """
     from . import data
     from .training import train
 
@@ -43,6 +46,13 @@ def execute_here(
             train(run, folder, loaded, on_epoch)
     except Timeout:
         return False
+    except (ValueError, OSError, RuntimeError, ImportError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise RuntimeError(
+            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        ) from error
     return True
 
 
@@ -86,10 +96,6 @@ def carry_out(order: Order) -> Outcome:
         )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         return Outcome("failed", worker, "; ".join(filter(None, map(str.strip, str(error).splitlines()))))
-    except Exception as error:  # somebody's optimizer or network
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        line = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        return Outcome("failed", worker, line)
     return Outcome("done" if done else "busy", worker)
 
 

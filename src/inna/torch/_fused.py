@@ -17,8 +17,10 @@ def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any],
     """One step of the parameters of a group in one pass over memory; obeys GradScaler."""
     devices = dict.fromkeys(param.device for param in tensors.params)
     for device in devices:
-        here = [param.device == device for param in tensors.params]
-        some = tensors if len(devices) == 1 else Tensors(*(list(compress(ts, here)) for ts in tensors))
+        some = tensors
+        if len(devices) > 1:
+            here = [param.device == device for param in tensors.params]
+            some = Tensors(*(list(compress(ts, here)) for ts in tensors))
         kernel_for(device.type)(some, group, options, amp)
 
 

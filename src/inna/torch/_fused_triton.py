@@ -187,7 +187,7 @@ def _walkable(row: _Row, copies: list[tuple[Tensor, Tensor]]) -> _Row:
     """The kernel walks through memory, so a row needs one dense layout; others work on copies."""
     if all(t.is_contiguous() for t in row):
         return row
-    strides = torch.empty_like(row[0]).stride()  # the parameter's own if that is dense
+    strides = torch.empty_like(row[0], device="meta").stride()  # the parameter's own if it is dense
     if all(t.stride() == strides for t in row):
         return [t.as_strided((t.numel(),), (1,)) for t in row]
     dense = [t.contiguous() for t in row]

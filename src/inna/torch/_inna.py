@@ -154,9 +154,12 @@ class INNA(InertialOptimizer):
         maximize: climb instead of descend.
         foreach: update all tensors with a few multi-tensor kernels, not one after the other. None chooses as
             `torch.optim` does: the kernels when all parameters are on an accelerator.
-        capturable: keep every decision on the device, for CUDA graphs; works on a CPU as well.
+        capturable: keep every decision on the device, for CUDA graphs; works on a CPU as well. With lr, alpha
+            and beta in tensors `torch.compile` makes one graph of the step; numbers it reads outside. Neither
+            is compiled again when they change.
         differentiable: let autograd record the step.
-        fused: one pass over memory. On a CPU it is compiled once, at first use, and needs a C++ compiler.
+        fused: one pass over memory. On a CPU it is compiled once, at first use, and needs a C++ compiler; on
+            a GPU it needs Triton, and every decision stays on the device.
         kahan_sum: sum up what 16-bit parameters lose by rounding (one more tensor of state).
         state_dtype: dtype of the momentum, such as torch.float32 for bfloat16 parameters. None: as theirs.
 
