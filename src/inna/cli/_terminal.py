@@ -77,6 +77,10 @@ def _table(result: Any, epochs: int) -> Table:
         table.add_column(heading, justify="right")
     for row in report.rows(result):
         loss, accuracy = row["loss"], row["accuracy"]
+        if not row["seeds"]:
+            step = "none" if row["lr"] is None else f"{row['lr']:g}"
+            table.add_row(row["label"], step if row["chosen"] else "open")
+            continue
         table.add_row(
             row["label"] + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
             "none" if row["lr"] is None else f"{row['lr']:g}",

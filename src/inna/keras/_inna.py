@@ -11,13 +11,15 @@ from .. import schedules
 __all__ = ["INNA", "schedule"]
 
 
-def inna_update(theta: Any, v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
-    """One step: the next theta and the next u."""
+def inna_update(
+    theta: Any, v: Any, u: Any, *, v_again: Any, lr: Any, alpha: Any, beta: Any, push: Any
+) -> tuple[Any, Any]:
+    """One step: the next theta and the next u; u + push v stands for u, which is 0 before the start."""
     kept = 1 - alpha * lr
-    theta = theta - lr * (u + beta * v)
+    theta = theta - lr * (u + (push + beta) * v)
     if keras.backend.backend() == "jax":
         theta, kept = _theta_first(theta, kept)
-    return theta, kept * u + lr * (1 - alpha * beta) * v
+    return theta, kept * u + (kept * push + lr * (1 - alpha * beta)) * v_again
 
 
 def _multi_tensor_inna(params: Any, grads: Any, bufs: Any, *, lr: float, alpha: float, beta: float) -> None:
@@ -30,7 +32,7 @@ def _multi_tensor_inna(params: Any, grads: Any, bufs: Any, *, lr: float, alpha: 
 
 
 def _in_place_inna(theta: Any, v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any, push: Any) -> None:
-    """`inna_update` in TensorFlow's fused passes; u + push v stands for u, which is 0 before the start."""
+    """`inna_update` in TensorFlow's fused passes."""
     import tensorflow as tf
 
     v = tf.cond(lr != 0, lambda: v, lambda: tf.zeros_like(v))  # 0 times infinity is no number
@@ -134,24 +136,22 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
         )
         moves = ops.not_equal(lr, 0)
-        v = self._direction(i, ops.cast(_dense(gradient), exact), moves)
-        starts = ops.logical_and(moves, ops.equal(step, 0))
+        v, v_again = self._direction(i, ops.cast(_dense(gradient), exact), moves)
+        push = ops.cast(ops.logical_and(moves, ops.equal(step, 0)), exact) * (speed - beta)
         if keras.backend.backend() == "tensorflow" and kind == exact:
-            push = ops.cast(starts, exact) * (speed - beta)
             theta = variable.value if isinstance(variable, keras.Variable) else variable
             _in_place_inna(theta, v, buffer.value, lr=lr, alpha=alpha, beta=beta, push=push)
         else:
-            v = ops.where(moves, v, 0)
+            v, v_again = ops.where(moves, v, 0), ops.where(moves, v_again, 0)
             theta, u = ops.cast(variable, exact), ops.cast(buffer, exact)
-            u = ops.where(starts, (speed - beta) * v, u)
-            theta, u = inna_update(theta, v, u, lr=lr, alpha=alpha, beta=beta)
+            theta, u = inna_update(theta, v, u, v_again=v_again, lr=lr, alpha=alpha, beta=beta, push=push)
             self.assign(variable, ops.cast(theta, variable.dtype))
             self.assign(buffer, ops.cast(u, buffer.dtype))
         self.assign_add(step, ops.cast(moves, "int32"))
 
-    def _direction(self, i: int, gradient: Any, moves: Any) -> Any:
-        """What the recursion takes for v, given the i-th variable's gradient."""
-        return gradient
+    def _direction(self, i: int, gradient: Any, moves: Any) -> tuple[Any, Any]:
+        """What the recursion takes for v, given the i-th variable's gradient; for theta and for u."""
+        return gradient, gradient
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
         if keras.backend.backend() != "torch":

@@ -83,14 +83,20 @@ class INNAprop(INNA):
         super().build(variables)
         self._second_moments = self.add_optimizer_variables(variables, "exp_avg_sq")
 
-    def _direction(self, i: int, gradient: Any, moves: Any) -> Any:
+    def _direction(self, i: int, gradient: Any, moves: Any) -> tuple[Any, Any]:
         moment, dtype = self._second_moments[i], gradient.dtype
         old = ops.cast(moment, dtype)
         s = ops.where(moves, self.sigma * old + (1 - self.sigma) * ops.square(gradient), old)
         self.assign(moment, ops.cast(s, moment.dtype))
-        return rms_scaled(
-            gradient, s, step=ops.cast(self._steps[i], dtype) + 1, sigma=self.sigma, eps=self.eps
-        )
+        step = ops.cast(self._steps[i], dtype) + 1
+        v = rms_scaled(gradient, s, step=step, sigma=self.sigma, eps=self.eps)
+        if keras.backend.backend() != "jax":
+            return v, v
+        import jax
+
+        # XLA stores a quotient that is read twice; behind the barrier the second reader computes its own.
+        step = jax.lax.optimization_barrier(step)
+        return v, rms_scaled(gradient, s, step=step, sigma=self.sigma, eps=self.eps)
 
     def _directions(self, indices: list[int], grads: Any, counts: list[int]) -> Any:
         import torch

@@ -44,8 +44,10 @@ def draw(picture: Picture) -> Figure:
         fig = Figure(figsize=(width, 0.6 + 3.8 * height), layout="constrained")
         axes = fig.subplots(height, len(columns), squeeze=False)
         for place, column in zip(axes.T, columns, strict=True):
-            for ax, panel in zip(place, column, strict=True):
+            for ax, panel in zip(place, column, strict=False):
                 _panel(ax, panel)
+            for ax in place[len(column) :]:
+                ax.remove()
         shown = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
         if any(line.kind == "printed" for c in columns for panel in c for line in panel.lines):
             shown["printed"] = Line2D(
@@ -63,6 +65,7 @@ def save(fig: Figure, folder: Path, name: str) -> list[Path]:
         buffer = io.BytesIO()
         with mpl.rc_context(SETTINGS):
             fig.savefig(buffer, format=suffix, **options)
+        fig.set_layout_engine("none")  # laid out once, for both
         paths.append(folder / f"{name}.{suffix}")
         write_atomically(paths[-1], buffer.getvalue())
     return paths

@@ -158,7 +158,7 @@ def _sensitivity(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look
             [
                 _grids(plan, f"{_title(result)}: {what}", group, looks)
                 for what, group in groups
-                if group or len(results) > 1
+                if any(point.losses for _, curve in group for point in curve.grid)
             ]
         )
     caption = (

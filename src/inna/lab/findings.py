@@ -59,9 +59,10 @@ def _comparisons(result: Result, lowest: str) -> list[str]:
     pairs = [(best, peer) for peer in peers]
     pairs += [(f"{best}, {c.setting.label}", "ADAM") for c in result.decays[:1] if "ADAM" in peers]
     said = [_compare(a, named[a], b, named[b], field) for field in FIELDS for a, b in pairs]
-    if len(result.candidates) > 1 and peers:
+    chosen_from = sum(bool(curve.counted) for curve in result.candidates)
+    if chosen_from > 1 and peers:
         said.append(
-            f"{best} was chosen among {len(result.candidates)} candidates by these same training losses, "
+            f"{best} was chosen among {chosen_from} candidates by these same training losses, "
             "which favours it."
         )
     return said

@@ -38,8 +38,10 @@ def plot(panel: Panel) -> dict[str, Any]:
             "font": {"family": "system-ui, sans-serif", "size": 13},
             "hovermode": "closest",
             "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
-            "xaxis": _axis(panel.xlabel, panel.xscale, panel.xlim or (None, None)),
-            "yaxis": _axis(panel.ylabel, panel.yscale, panel.ylim),
+            "xaxis": _axis(
+                panel.xlabel, panel.xscale, panel.xlim or (None, None), [line.x for line in panel.lines]
+            ),
+            "yaxis": _axis(panel.ylabel, panel.yscale, panel.ylim, [line.y for line in panel.lines]),
         },
     }
 
@@ -105,21 +107,25 @@ def _band(line: Line, name: str, color: str) -> list[dict[str, Any]]:
     ]
 
 
-def _axis(label: str, scale: str, limits: tuple[float | None, float | None]) -> dict[str, Any]:
-    low, high = (math.log10(x) if x is not None and scale == "log" else x for x in limits)
-    return {
+def _axis(
+    label: str, scale: str, limits: tuple[float | None, float | None], shown: list[NDArray[np.float64]]
+) -> dict[str, Any]:
+    axis: dict[str, Any] = {
         "title": {"text": _text(label), "standoff": 8},
         "type": scale,
-        "range": [low, high],
-        "autorange": {(True, True): True, (False, True): "max", (True, False): "min"}.get(
-            (low is None, high is None), False
-        ),
-        "minorloglabels": "complete",
-        "exponentformat": "power",
         "gridcolor": "#e6e6e6",
-        "zeroline": False,
-        "automargin": True,
     }
+    axis |= {"minorloglabels": "complete", "zeroline": False, "automargin": True}
+    if scale == "log":
+        numbers = np.concatenate([*shown, [np.nan]])
+        many = np.nanmax(numbers) > 100 * np.nanmin(numbers)  # else powers of ten would be too few
+        axis |= {"dtick": 1, "exponentformat": "power"} if many else {"dtick": "D2"}
+    low, high = limits
+    if low is not None and high is not None:
+        axis["range"] = [math.log10(low), math.log10(high)] if scale == "log" else [low, high]
+    elif low:
+        axis["autorangeoptions"] = {"minallowed": low}
+    return axis
 
 
 def _plain(numbers: NDArray[np.float64]) -> list[float | None]:

@@ -173,4 +173,9 @@ def _embedded(kind: str, content: bytes) -> str:
 
 
 def _plain(curve: Curve) -> dict[str, Any]:
-    return {**asdict(curve), "setting": curve.setting.model_dump(mode="json")}
+    return {
+        "setting": curve.setting.model_dump(mode="json"),
+        "grid": [asdict(point) for point in curve.grid],
+        "lr": curve.lr,
+        "runs": curve.runs,
+    }
