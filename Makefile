@@ -31,7 +31,7 @@ bench: .venv/.dev
 	for backend in torch jax tensorflow; do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/step_keras.py || exit 1; done
 
 docs: .venv/.docs
-	$(BIN)/pdoc --docformat google --math --output-directory $(RESULTS)/docs inna inna.torch inna.lab
+	$(BIN)/pdoc --docformat google --math --output-directory $(RESULTS)/docs inna inna.torch inna.dynamics inna.nonsmooth inna.lab
 
 # Each stamp is an installation of the built package, as a user gets it, with the extras of its name. Triton, for the
 # test of the kernel for GPUs, lies apart: a process that has JAX loaded crashes when torch finds and loads it too.
