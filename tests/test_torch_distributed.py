@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,8 +73,10 @@ def _process(
     dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=world)
     try:
         work(*arguments)
+        dist.barrier()
     finally:
         dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo's that is still there would abort the interpreter's end
 
 
 def on_processes(work: Callable[..., None], *arguments: Any, backend: str = "gloo", world: int = 2) -> None:

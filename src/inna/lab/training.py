@@ -13,7 +13,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,17 @@ EVALUATION_BATCH = {"cpu": 50, "cuda": 1000}
 CHECKPOINT_SHARE = 0.02
 
 
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """The momentum of a dead unit decays to denormals, which are slow; the process gets them back."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_without_denormals()
 def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None] | None = None) -> None:
     """Execute a run, or go on with it, until it is complete.
 
@@ -108,7 +120,6 @@ class Trainer:
 
     def __init__(self, run: Run, data: Dataset) -> None:
         torch.set_num_threads(run.threads)
-        torch.set_flush_denormal(True)  # the momentum of a dead unit decays to denormals, which are slow
         _keep_freed_memory()
         self.run = run
         self.shape: networks.Shape = data.x_train.shape[1:]
