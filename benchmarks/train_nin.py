@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 
@@ -108,7 +109,8 @@ def in_turn(connection: Connection, loop: Callable[[Run, bool, AfterStep], None]
         connection.recv()
         begun = time.perf_counter()
 
-    loop(run, True, after_step)
+    with suppress(EOFError):  # the comparison is over
+        loop(run, True, after_step)
 
 
 def main() -> None:
