@@ -96,6 +96,41 @@ def test_every_memory_layout_takes_the_same_step(case, make):
     torch.testing.assert_close(fused, loop)
 
 
+@pytest.mark.parametrize("case", BOTH, ids=str)
+@pytest.mark.parametrize("flags", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+def test_a_gradient_of_another_dtype_is_cast(case, flags):
+    ends = []
+    for dtype in (torch.bfloat16, torch.float32):
+        param = torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True)
+        param.grad_dtype = dtype
+        param.grad = torch.arange(6, dtype=dtype).reshape(2, 3) / 8
+        case([param], **flags).step()
+        ends.append(param.detach())
+    assert torch.equal(*ends)
+    assert not torch.equal(ends[0], torch.ones_like(ends[0]))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_foreach_goes_through_long_parameters_in_blocks(case):
+    """With the values of the loop, and with temporaries of a block's size only."""
+    shapes = [(3, 5), (1, 4, 600, 500), (1, 4, 300, 500), (7,)]
+    torch.manual_seed(0)
+    params = [torch.randn(s) for s in shapes]
+    params[2] = params[2].contiguous(memory_format=torch.channels_last)
+    loop = [p.clone() for p in params]
+    optimizers = case(params, foreach=True), case(loop)
+    for _ in range(2):
+        for ours, other in zip(params, loop, strict=True):
+            ours.grad = torch.randn_like(ours)
+            other.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for ours, other in zip(params, loop, strict=True):
+        torch.testing.assert_close(ours, other)
+    if not case.options.get("capturable"):
+        assert allocated(optimizers[0]) < 0.5
+
+
 def test_a_refused_step_leaves_the_state_as_it_was():
     params = [torch.ones(3), torch.ones(3, dtype=torch.float64)]
     optimizer = INNA(params, fused=True, state_dtype=torch.float32)  # not for float64

@@ -52,7 +52,7 @@ class InertialOptimizer(Optimizer):
                 loss = closure()
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             for index, group in enumerate(self.param_groups):
-                if group["fused"]:
+                if group["fused"] and torch.compiler.is_compiling():
                     self._step_eagerly(index)
                 else:
                     self._step_group(index)
@@ -66,13 +66,11 @@ class InertialOptimizer(Optimizer):
     def _step_group(self, index: int) -> None:
         group = self.param_groups[index]  # torch.compile knows a group by this expression only
         tensors = Tensors([], [], [], [], [], [])
-        self._init_group(group, *tensors)
+        has_complex = self._init_group(group, *tensors)
         options = self._options(group)
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
-        if {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter} or any(
-            map(torch.is_complex, tensors.params)
-        ):
+        if has_complex or {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter}:
             tensors = _plain(tensors)
         grad_scale, found_inf = self._gradient_scale()
         if found_inf is not None and not group["fused"]:  # it is there for the sake of another, fused group
@@ -91,12 +89,16 @@ class InertialOptimizer(Optimizer):
         compensations: list[Tensor | None],
         squares: list[Tensor | None],
         grads: list[Tensor],
-    ) -> None:
-        """Collect the parameters with a gradient, and their state; `torch.compile` knows this method."""
+    ) -> bool:
+        """Collect the parameters with a gradient and their state, and tell whether one of them is complex.
+
+        `torch.compile` knows this method by its name.
+        """
         # Under these flags a state of another setting may lack something, or have its step on a CPU.
         on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
-        kahan = group["kahan_sum"]
+        fused, kahan, states = group["fused"], group["kahan_sum"], self.state
         check = kahan or group["capturable"] or on_gpu
+        has_complex = False
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -106,7 +108,7 @@ class InertialOptimizer(Optimizer):
                 raise RuntimeError(
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
                 )
-            state = self.state[param]
+            state = states[param]
             if "momentum_buffer" not in state or check:
                 if "psi" in state and not self._convert_psi(param, state, group):
                     continue
@@ -116,7 +118,12 @@ class InertialOptimizer(Optimizer):
             steps.append(state["step"])
             compensations.append(state["compensation"] if kahan else None)
             squares.append(state.get("exp_avg_sq"))
-            grads.append(grad if grad.dtype == param.dtype else grad.to(param.dtype))
+            if not fused:  # a fused kernel casts by itself
+                dtype = param.dtype
+                has_complex = has_complex or dtype.is_complex
+                grad = grad if grad.dtype == dtype else grad.to(dtype)
+            grads.append(grad)
+        return has_complex
 
     def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Create what is missing; the momentum u_0 = 0 is what it is before the first step."""

@@ -79,7 +79,11 @@ Update choose(at::ScalarType param, at::ScalarType state, bool adaptive, bool ka
 // The kernel walks through memory, so all tensors of a parameter need one dense layout; others work on copies.
 class Layouts {
  public:
-  void* of(const at::Tensor& tensor, const at::Tensor& param, bool written) {
+  const void* of_grad(const at::Tensor& grad, const at::Tensor& param) {
+    if (grad.scalar_type() == param.scalar_type()) return of(grad, param, false);
+    return of(casts_.emplace_back(grad.to(param.scalar_type())), param, false);
+  }
+  void* of(const at::Tensor& tensor, const at::Tensor& param, bool written = true) {
     if (param.is_non_overlapping_and_dense() && tensor.strides() == param.strides()) return tensor.data_ptr();
     at::Tensor copy = param.is_non_overlapping_and_dense()
                           ? tensor.new_empty_strided(param.sizes(), param.strides()).copy_(tensor)
@@ -98,6 +102,7 @@ class Layouts {
     bool written;
   };
   std::vector<Copy> copies_;
+  std::vector<at::Tensor> casts_;
 };
 
 void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_buffers, at::TensorList exp_avg_sqs,
@@ -121,11 +126,11 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
     const double start = count == 0 ? speed - beta : 0.0, damp = 1 - alpha * lr;  // u_0 = (s - beta) v_0
     count += 1;
     tasks.push_back({updates[i],
-                     layouts.of(param, param, true),
-                     layouts.of(momentum_buffers[i], param, true),
-                     adaptive ? layouts.of(exp_avg_sqs[i], param, true) : nullptr,
-                     kahan ? layouts.of(compensations[i], param, true) : nullptr,
-                     layouts.of(grads[i], param, false),
+                     layouts.of(param, param),
+                     layouts.of(momentum_buffers[i], param),
+                     adaptive ? layouts.of(exp_avg_sqs[i], param) : nullptr,
+                     kahan ? layouts.of(compensations[i], param) : nullptr,
+                     layouts.of_grad(grads[i], param),
                      {1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start, scale,
                       coupled, sigma, 1 - std::pow(sigma, static_cast<double>(count)), eps}});
     ends.push_back(total += param.numel());

@@ -19,6 +19,7 @@ from ._contract import Tensors
 __all__ = ["fused_cpu_step"]
 
 _SOURCE = Path(__file__).with_name("_fused_cpu.cpp")
+_OPTIONS = ("lr", "alpha", "beta", "speed", "decay", "sign")
 
 
 def fused_cpu_step(
@@ -28,20 +29,17 @@ def fused_cpu_step(
     amp: tuple[Tensor | None, Tensor | None],
 ) -> None:
     """One step of parameters on a CPU."""
-    numbers = {name: float(value) for name, value in options.items()}
     grad_scale, found_inf = amp
-    if numbers["lr"] == 0 or (found_inf is not None and found_inf.item()):
+    lr, alpha, beta, speed, decay, sign = (float(options[name]) for name in _OPTIONS)
+    if lr == 0 or (found_inf is not None and found_inf.item()):
         return
-    sign = numbers.pop("sign")
-    numbers |= {
-        "coupled": 0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"]),
-        "sigma": float(group.get("sigma", 0)),
-        "eps": float(group.get("eps", 0)),
-        "scale": sign if grad_scale is None else sign / grad_scale.item(),
-    }
+    coupled = 0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"])
+    sigma, eps = float(group.get("sigma", 0)), float(group.get("eps", 0))
+    scale = sign if grad_scale is None else sign / grad_scale.item()
     params, momenta, steps, compensations, squares, grads = tensors
     present = [[] if ts[0] is None else ts for ts in (squares, compensations)]
-    _operation()(params, grads, momenta, *present, steps, **numbers)
+    numbers = lr, alpha, beta, speed, decay, coupled, sigma, eps, scale
+    _operation()(params, grads, momenta, *present, steps, *numbers)
 
 
 @cache

@@ -1,6 +1,8 @@
 """INNA for PyTorch: the update three times over (loop, foreach, fused), then the class around it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain, compress, repeat
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from ._contract import InertialOptimizer, Number, Tensors
 from ._fused import fused_step
 
 __all__ = ["INNA"]
+
+_ONE = torch.ones((), device="cpu")
 
 
 def _single_tensor_inna(
@@ -35,27 +39,32 @@ def _single_tensor_inna(
 
 
 def _multi_tensor_inna(
-    tensors: Tensors, directions: list[Tensor], *, capturable: bool, **options: Any
+    tensors: Tensors, directions: Callable[[Tensors], list[Tensor]], *, capturable: bool, **options: Any
 ) -> None:
-    """All parameters at once, which are `_alike`; `directions` is used up."""
-    params, us, steps, lows = tensors[:4]
+    """All parameters at once, which are `_alike`; `directions` makes the v of a block of them."""
+    steps = tensors.steps
     step = torch.stack(steps) if capturable else steps[0].item()
-    keep, lr, push, damp, gain = _coefficients(step, params[0], **options)
-    thetas = params if lows[0] is None else lows
-    _foreach_scale(thetas, keep)
-    if thetas is lows:
-        _foreach_add(lows, params, keep - 1)
-    _foreach_add(thetas, us, -lr)
-    _foreach_add(thetas, directions, -push)
-    _foreach_scale(us, damp)
-    _foreach_add(us, directions, gain)
-    torch._foreach_add_(steps, [(lr != 0).to(steps[0])] * len(steps) if isinstance(lr, Tensor) else 1)
-    if thetas is lows:
-        directions.clear()  # their memory is wanted
-        before = [param.clone() for param in params]
-        torch._foreach_add_(params, lows)
-        torch._foreach_sub_(before, params)
-        torch._foreach_add_(lows, before)
+    keep, lr, push, damp, gain = _coefficients(step, tensors.params[0], **options)
+    for block in [tensors] if capturable else _blocks(tensors):
+        params, us, _, lows = block[:4]
+        vs = directions(block)
+        thetas = params if lows[0] is None else lows
+        _foreach_scale(thetas, keep)
+        if thetas is lows:
+            _foreach_add(lows, params, keep - 1)
+        _foreach_add(thetas, us, -lr)
+        _foreach_add(thetas, vs, -push)
+        _foreach_scale(us, damp)
+        _foreach_add(us, vs, gain)
+        vs.clear()  # their memory is wanted
+        if thetas is lows:
+            before = [param.clone() for param in params]
+            torch._foreach_add_(params, lows)
+            torch._foreach_sub_(before, params)
+            torch._foreach_add_(lows, before)
+            before.clear()
+    one = (lr != 0).to(steps[0]) if isinstance(lr, Tensor) else _ONE
+    torch._foreach_add_(steps, [one] * len(steps))
 
 
 def _coefficients(
@@ -121,8 +130,8 @@ def _foreach_scale(ys: list[Tensor], a: Number) -> None:
         torch._foreach_copy_(ys, torch._foreach_mul([y.to(a.dtype) for y in ys], a))
     elif isinstance(a, Tensor):
         torch._foreach_mul_(ys, a.to(ys[0].dtype))
-    elif a != 1:
-        torch._foreach_mul_(ys, a)
+    else:  # y + (a - 1) y; a product with a number would first make tensors of it, one for each of ys
+        _foreach_add(ys, ys, a - 1)
 
 
 class INNA(InertialOptimizer):
@@ -211,8 +220,10 @@ class INNA(InertialOptimizer):
         if group["fused"]:
             fused_step(tensors, group, options, self._gradient_scale())
         elif self._takes_foreach(tensors, group):
+            directions = partial(
+                self._foreach_directions, group=group, options=options, capturable=capturable
+            )
             for some in _alike(tensors, capturable):
-                directions = self._foreach_directions(some, group, options, capturable)
                 _multi_tensor_inna(some, directions, capturable=capturable, **options)
         else:
             each = self._directions(tensors, group, options, capturable)
@@ -239,15 +250,40 @@ def _coupled_decay(group: dict[str, Any], options: dict[str, Any]) -> float:
     return 0.0 if group["decoupled_weight_decay"] else options["sign"] * float(group["weight_decay"])
 
 
-def _alike(tensors: Tensors, capturable: bool, block: int = 2**20) -> Iterable[Tensors]:
-    """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each.
+def _alike(tensors: Tensors, capturable: bool) -> Iterable[Tensors]:
+    """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each."""
+    kinds = [  # with `capturable` each parameter has coefficients of its own
+        (param.device, param.dtype, capturable or step.item() == 0)
+        for param, step in zip(tensors.params, tensors.steps, strict=True)
+    ]
+    if len(different := dict.fromkeys(kinds)) == 1:
+        return [tensors]
+    return [
+        Tensors(*(list(compress(column, map(kind.__eq__, kinds))) for column in tensors))
+        for kind in different
+    ]
 
-    On a CPU also into blocks: the second kernel then finds in the cache what the first one touched.
-    """
-    kinds: dict[tuple[Any, ...], list[int]] = {}
+
+def _blocks(tensors: Tensors, size: int = 2**19) -> Iterator[Tensors]:
+    """On a CPU about `size` values at a time: a kernel then finds in the cache what the last one touched."""
+    if tensors.params[0].device.type != "cpu" or sum(param.numel() for param in tensors.params) <= 2 * size:
+        yield tensors
+        return
+    rows: list[Any] = []
     values = 0
-    for i, (param, step) in enumerate(zip(tensors.params, tensors.steps, strict=True)):
-        values += param.numel() if param.device.type == "cpu" else 0
-        first = None if capturable else step.item() == 0  # on the device each has coefficients of its own
-        kinds.setdefault((param.device, param.dtype, first, values // block), []).append(i)
-    return [Tensors(*([ts[i] for i in some] for ts in tensors)) for some in kinds.values()]
+    for piece in chain.from_iterable(_pieces(row, size) for row in zip(*tensors, strict=True)):
+        rows.append(piece)
+        values += piece[0].numel()
+        if values >= size:
+            yield Tensors(*map(list, zip(*rows, strict=True)))
+            rows, values = [], 0
+    if rows:
+        yield Tensors(*map(list, zip(*rows, strict=True)))
+
+
+def _pieces(row: tuple[Any, ...], size: int) -> Iterable[tuple[Any, ...]]:
+    """A parameter and what belongs to it, cut where it is long and lies straight in memory."""
+    if row[0].numel() <= size or not all(t is None or t.is_contiguous() for t in row):
+        return [row]
+    parts = (repeat(t) if t is None or t.dim() == 0 else t.view(-1).split(size) for t in row)
+    return zip(*parts, strict=False)
