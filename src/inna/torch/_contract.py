@@ -52,7 +52,7 @@ class InertialOptimizer(Optimizer):
                 loss = closure()
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             for index, group in enumerate(self.param_groups):
-                if group["fused"] and torch.compiler.is_compiling():
+                if group["fused"]:
                     self._step_eagerly(index)
                 else:
                     self._step_group(index)
