@@ -16,7 +16,7 @@ import optax
 from inna import schedules
 from inna.jax import inna, innaprop, schedule
 
-TENSORS = 4
+TENSORS = 20
 
 
 def stepper(optimizer: Any, size: int) -> Callable[[], None]:

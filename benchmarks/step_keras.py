@@ -14,7 +14,7 @@ from keras import ops
 
 from inna.keras import INNA, INNAprop
 
-TENSORS = 4
+TENSORS = 20
 
 
 def stepper(optimizer: Any, size: int) -> Callable[[], None]:

@@ -22,15 +22,6 @@ def inna_update(
     return theta, kept * u + (kept * push + lr * (1 - alpha * beta)) * v_again
 
 
-def _multi_tensor_inna(params: Any, grads: Any, bufs: Any, *, lr: float, alpha: float, beta: float) -> None:
-    import torch
-
-    torch._foreach_add_(params, bufs, alpha=-lr)
-    torch._foreach_add_(params, grads, alpha=-lr * beta)
-    torch._foreach_mul_(bufs, 1 - alpha * lr)
-    torch._foreach_add_(bufs, grads, alpha=lr * (1 - alpha * beta))
-
-
 def _in_place_inna(theta: Any, v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any, push: Any) -> None:
     """`inna_update` in TensorFlow's fused passes."""
     import tensorflow as tf
@@ -159,28 +150,40 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             return
         import torch
 
+        from ..torch._contract import Tensors
+        from ..torch._inna import _alike, _multi_tensor_inna
+
         lr, alpha, beta, speed = (
             float(read(x)) for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
         )
         if lr == 0:
             return
+        numbers = {"lr": lr, "alpha": alpha, "beta": beta, "speed": speed, "decay": 0.0, "sign": 1.0}
         with torch.no_grad():
             indices = [self._get_variable_index(variable) for variable in trainable_variables]
             params = [variable.value for variable in trainable_variables]
-            bufs = [self._momentum_buffers[i].value for i in indices]
             steps = [self._steps[i].value for i in indices]
-            counts = torch.stack(steps).tolist()
-            torch._foreach_add_(steps, 1)
-            grads = [g.to(p.dtype) for g, p in zip(grads, params, strict=True)]
-            grads = self._directions(indices, grads, counts)
-            for buf, grad, count in zip(bufs, grads, counts, strict=True):
-                if count == 0:
-                    torch.mul(grad, speed - beta, out=buf)
-            _multi_tensor_inna(params, grads, bufs, lr=lr, alpha=alpha, beta=beta)
+            counts = steps if steps[0].is_cpu else list(torch.stack(steps).cpu().unbind())  # waits once
+            tensors = Tensors(
+                params,
+                [self._momentum_buffers[i].value for i in indices],
+                counts,
+                [None] * len(params),
+                self._squares(indices),
+                [g if g.dtype == p.dtype else g.to(p.dtype) for g, p in zip(grads, params, strict=True)],
+            )
+            for some in _alike(tensors, capturable=False):
+                _multi_tensor_inna(some, self._foreach_directions, capturable=False, **numbers)
+            if counts is not steps:
+                torch._foreach_add_(steps, 1)
 
-    def _directions(self, indices: list[int], grads: Any, counts: list[int]) -> Any:
+    def _squares(self, indices: list[int]) -> list[Any]:
+        """The second moments on PyTorch, where there are some."""
+        return [None] * len(indices)
+
+    def _foreach_directions(self, tensors: Any) -> Any:
         """The same as `_direction` for many variables at once, on PyTorch."""
-        return grads
+        return list(tensors.grads)
 
     def get_config(self) -> dict[str, Any]:
         """All that the constructor takes; callables as Keras serializes them."""

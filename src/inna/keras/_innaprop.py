@@ -98,16 +98,14 @@ class INNAprop(INNA):
         step = jax.lax.optimization_barrier(step)
         return v, rms_scaled(gradient, s, step=step, sigma=self.sigma, eps=self.eps)
 
-    def _directions(self, indices: list[int], grads: Any, counts: list[int]) -> Any:
-        import torch
+    def _squares(self, indices: list[int]) -> list[Any]:
+        return [self._second_moments[i].value for i in indices]
 
-        moments = [self._second_moments[i].value for i in indices]
-        torch._foreach_mul_(moments, self.sigma)
-        torch._foreach_addcmul_(moments, grads, grads, value=1 - self.sigma)
-        roots = torch._foreach_sqrt(moments)
-        torch._foreach_div_(roots, [(1 - self.sigma ** (count + 1)) ** 0.5 for count in counts])
-        torch._foreach_add_(roots, self.eps)
-        return torch._foreach_div(grads, roots)
+    def _foreach_directions(self, tensors: Any) -> Any:
+        from ..torch._innaprop import _multi_tensor_scaled
+
+        grads, squares, steps = tensors.grads, tensors.exp_avg_sqs, tensors.steps
+        return _multi_tensor_scaled(grads, squares, steps, 1.0, self.sigma, self.eps, capturable=False)
 
     def get_config(self) -> dict[str, Any]:
         """All that the constructor takes; callables as Keras serializes them."""

@@ -1,7 +1,7 @@
 """INNA for PyTorch: the update three times over (loop, foreach, fused), then the class around it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import chain, compress, repeat
 from typing import Any
 
@@ -13,8 +13,6 @@ from ._contract import InertialOptimizer, Number, Tensors
 from ._fused import fused_step
 
 __all__ = ["INNA"]
-
-_ONE = torch.ones((), device="cpu")
 
 
 def _single_tensor_inna(
@@ -63,8 +61,13 @@ def _multi_tensor_inna(
             torch._foreach_sub_(before, params)
             torch._foreach_add_(lows, before)
             before.clear()
-    one = (lr != 0).to(steps[0]) if isinstance(lr, Tensor) else _ONE
+    one = (lr != 0).to(steps[0]) if isinstance(lr, Tensor) else _one(steps[0].dtype)
     torch._foreach_add_(steps, [one] * len(steps))
+
+
+@cache
+def _one(dtype: torch.dtype) -> Tensor:
+    return torch.ones((), dtype=dtype, device="cpu")
 
 
 def _coefficients(

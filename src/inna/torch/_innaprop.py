@@ -22,7 +22,7 @@ def _single_tensor_scaled(
     _scale(square, 1 - fresh)
     _add(square, grad * grad, fresh)
     seen = square.clone() if torch.is_grad_enabled() else square
-    return grad / ((seen / (1 - sigma ** (step + 1))).sqrt() + eps)
+    return grad / ((seen / (1 - sigma ** (step + 1))).sqrt() + _above_0(eps, square, lr))
 
 
 def _multi_tensor_scaled(
@@ -49,10 +49,16 @@ def _multi_tensor_scaled(
         torch._foreach_addcmul_(squares, grads, grads, value=fresh)
     scaled = list(torch._foreach_div(squares, corrections))
     torch._foreach_sqrt_(scaled)
-    torch._foreach_add_(scaled, eps)
+    torch._foreach_add_(scaled, _above_0(eps, squares[0], lr))
     torch._foreach_reciprocal_(scaled)
     torch._foreach_mul_(scaled, grads)
     return scaled
+
+
+def _above_0(eps: float, square: Tensor, lr: Number) -> Number:
+    """Nothing is divided by 0: float16 has no 1e-8, and a step with lr 0 may be the first of zeros."""
+    eps = max(eps, torch.finfo(square.dtype).tiny)
+    return eps + (lr == 0).to(square.device, torch.float64) if isinstance(lr, Tensor) else eps
 
 
 def _fresh(lr: Number, square: Tensor, sigma: float) -> Number:
@@ -87,7 +93,8 @@ class INNAprop(INNA):
         eps: added to the root, >= 0.
         weight_decay: lambda >= 0, decoupled.
         initial_speed: s >= 0, for u_0 = (s - beta) v_0. None is beta: the paper's start, without momentum.
-        maximize, foreach, capturable, differentiable, fused, kahan_sum, state_dtype: as in `INNA`.
+        maximize, foreach, capturable, differentiable, fused, kahan_sum, state_dtype: as in `INNA`. Give
+            float16 parameters a state of float32: in float16 the second moment underflows below .01.
 
     Raises:
         ValueError: an option is negative, NaN or infinite, or sigma is not below 1; the message names it.
