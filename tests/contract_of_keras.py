@@ -209,6 +209,12 @@ def test_gradients_are_clipped(make: Any, option: dict[str, float], clipped: lis
     )
 
 
+def test_innaprop_divides_no_zero_by_zero() -> None:
+    theta = one_step(INNAprop(0.1, eps=0.0, weight_decay=None), [0.0, -1.0])
+    assert theta[0] == one_step(INNAprop(0.0), [0.0, -1.0])[0]
+    assert np.isfinite(theta[1])
+
+
 @pytest.mark.parametrize("make", BOTH)
 def test_the_loss_scale_is_taken_out(make: Any) -> None:
     scaled = one_step(make(0.1, loss_scale_factor=8.0), [24.0, -8.0])

@@ -78,6 +78,13 @@ def test_inna_with_beta_lr_and_no_initial_momentum_is_optax_sgd() -> None:
     np.testing.assert_allclose(ours, sgd, rtol=1e-10)
 
 
+def test_innaprop_divides_no_zero_by_zero() -> None:
+    optimizer, theta = inna.jax.innaprop(0.1, eps=0.0, weight_decay=0.0), jnp.ones(2)
+    updates, _ = optimizer.update(jnp.array([0.0, 1.0]), optimizer.init(theta), theta)
+    assert updates[0] == 0
+    assert updates[1] < 0
+
+
 def test_innaprop_with_alpha_beta_1_is_optax_adamw_without_momentum() -> None:
     with jax.enable_x64():
         ours = jax_path(inna.jax.innaprop(0.01, 1.0, 1.0), "float64")

@@ -14,7 +14,7 @@ __all__ = ["InnapropState", "innaprop"]
 def rms_scaled(v: Any, s: Any, *, step: Any, sigma: Any, eps: Any) -> Any:
     """The gradient over the root of its bias-corrected second moment s, after `step` steps."""
     correction = -jnp.expm1(step * jnp.log1p(-(1 - sigma)))  # 1 - sigma^step, without its cancellation
-    return v / (jnp.sqrt(s / correction) + eps)
+    return v / (jnp.sqrt(s / correction) + jnp.maximum(eps, 2.0**-126))  # 0 / 0 is 0
 
 
 class InnapropState(NamedTuple):

@@ -26,13 +26,21 @@ def _in_place_inna(theta: Any, v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any
     """`inna_update` in TensorFlow's fused passes."""
     import tensorflow as tf
 
-    v = tf.cond(lr != 0, lambda: v, lambda: tf.zeros_like(v))  # 0 times infinity is no number
     kept = 1 - alpha * lr
     apply = tf.raw_ops.ResourceApplyGradientDescent
     apply(var=theta.handle, alpha=lr, delta=u)
     apply(var=theta.handle, alpha=lr * (push + beta), delta=v)
     u.assign(kept * u)
     apply(var=u.handle, alpha=-(kept * push + lr * (1 - alpha * beta)), delta=v)
+
+
+def _none_at_0(learning_rate: Any, grads: Any) -> Any:
+    """The gradients, or zeros where the learning rate is 0: 0 times infinity is no number."""
+    import tensorflow as tf
+
+    grads = [_dense(grad) for grad in grads]
+    moves = tf.convert_to_tensor(learning_rate) != 0
+    return tf.cond(moves, lambda: grads, lambda: [tf.zeros_like(grad) for grad in grads])
 
 
 def _theta_first(theta: Any, kept: Any) -> tuple[Any, Any]:
@@ -145,6 +153,8 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         return gradient, gradient
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        if keras.backend.backend() == "tensorflow":
+            grads = _none_at_0(learning_rate, grads)
         if keras.backend.backend() != "torch":
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return

@@ -13,7 +13,7 @@ __all__ = ["INNAprop"]
 def rms_scaled(v: Any, s: Any, *, step: Any, sigma: float, eps: float) -> Any:
     """The gradient over the root of its bias-corrected second moment s, after `step` steps."""
     correction = -ops.expm1(step * ops.log1p(ops.convert_to_tensor(sigma - 1, s.dtype)))  # 1 - sigma^step
-    return v / (ops.sqrt(s / correction) + eps)
+    return v / (ops.sqrt(s / correction) + max(eps, 2.0**-126))  # 0 / 0 is 0
 
 
 @keras.saving.register_keras_serializable(package="inna")
