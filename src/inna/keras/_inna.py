@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from .. import schedules
@@ -114,20 +115,19 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         self.initial_speed = check("initial_speed", initial_speed)
 
     def build(self, variables: Any) -> None:
-        """Create the momentum and the step counter of each variable."""
+        """Create the momentum of each variable, and count the steps that each has taken."""
         if self.built:
             return
         super().build(variables)
         self._momentum_buffers = self.add_optimizer_variables(variables, "momentum_buffer")
-        self._steps = [
-            None if u is None else self.add_variable(shape=(), dtype="int32", name=f"step_{i}")
-            for i, u in enumerate(self._momentum_buffers)
-        ]
+        self._steps = self.add_variable(
+            (len(variables),), dtype="int32", aggregation="only_first_replica", name="steps"
+        )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable."""
         i = self._get_variable_index(variable)
-        buffer, step = self._momentum_buffers[i], self._steps[i]
+        buffer = self._momentum_buffers[i]
         kind = keras.backend.standardize_dtype(variable.dtype)
         exact = kind if kind == "float64" else "float32"  # 1 - alpha lr is 1 in bfloat16
         lr, alpha, beta, speed = (
@@ -136,7 +136,7 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         )
         moves = ops.not_equal(lr, 0)
         v, v_again = self._direction(i, ops.cast(_dense(gradient), exact), moves)
-        push = ops.cast(ops.logical_and(moves, ops.equal(step, 0)), exact) * (speed - beta)
+        push = ops.cast(ops.logical_and(moves, ops.equal(self._steps[i], 0)), exact) * (speed - beta)
         if keras.backend.backend() == "tensorflow" and kind == exact:
             theta = variable.value if isinstance(variable, keras.Variable) else variable
             _in_place_inna(theta, v, buffer.value, lr=lr, alpha=alpha, beta=beta, push=push)
@@ -146,7 +146,6 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             theta, u = inna_update(theta, v, u, v_again=v_again, lr=lr, alpha=alpha, beta=beta, push=push)
             self.assign(variable, ops.cast(theta, variable.dtype))
             self.assign(buffer, ops.cast(u, buffer.dtype))
-        self.assign_add(step, ops.cast(moves, "int32"))
 
     def _direction(self, i: int, gradient: Any, moves: Any) -> tuple[Any, Any]:
         """What the recursion takes for v, given the i-th variable's gradient; for theta and for u."""
@@ -157,6 +156,9 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             grads = _none_at_0(learning_rate, grads)
         if keras.backend.backend() != "torch":
             super()._backend_update_step(grads, trainable_variables, learning_rate)
+            moved = np.zeros(len(self._momentum_buffers), "int32")
+            moved[[self._get_variable_index(variable) for variable in trainable_variables]] = 1
+            self.assign_add(self._steps, moved * ops.cast(ops.not_equal(learning_rate, 0), "int32"))
             return
         import torch
 
@@ -172,20 +174,20 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         with torch.no_grad():
             indices = [self._get_variable_index(variable) for variable in trainable_variables]
             params = [variable.value for variable in trainable_variables]
-            steps = [self._steps[i].value for i in indices]
-            counts = steps if steps[0].is_cpu else list(torch.stack(steps).cpu().unbind())  # waits once
+            steps = self._steps.value
+            counts = steps.cpu().unbind()  # on a CPU these are views
             tensors = Tensors(
                 params,
                 [self._momentum_buffers[i].value for i in indices],
-                counts,
+                [counts[i] for i in indices],
                 [None] * len(params),
                 self._squares(indices),
                 [g if g.dtype == p.dtype else g.to(p.dtype) for g, p in zip(grads, params, strict=True)],
             )
             for some in _alike(tensors, capturable=False):
                 _multi_tensor_inna(some, self._foreach_directions, capturable=False, **numbers)
-            if counts is not steps:
-                torch._foreach_add_(steps, 1)
+            if not steps.is_cpu:
+                steps[indices] += 1
 
     def _squares(self, indices: list[int]) -> list[Any]:
         """The second moments on PyTorch, where there are some."""
