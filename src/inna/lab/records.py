@@ -103,7 +103,7 @@ def last_epoch(path: Path) -> int:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file or nothing, even if the machine dies on the way; one writer at a time."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = _temporary(path)
     try:
         with _named(path), temporary.open("wb") as file:
             file.write(content)
@@ -112,6 +112,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that was written atomically, and what a killed writer of it has left."""
+    for left in (path, _temporary(path)):
+        left.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
 
 
 @contextmanager

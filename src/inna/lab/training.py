@@ -63,6 +63,7 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
     if begun:
         _check_same_data(folder, data)
     if records.is_complete(log, run.epochs):
+        records.remove(checkpoint)
         return
     trainer = Trainer(run, data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,10 +81,11 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
         record = trainer.record()
         records.append(log, record)
         diverged = record["diverged"]
-        trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
+        if trainer.epoch < run.epochs and not diverged:
+            trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
         if on_epoch is not None:
             on_epoch(trainer.epoch)
-    checkpoint.unlink(missing_ok=True)
+    records.remove(checkpoint)
 
 
 def _description(run: Run, data: Dataset) -> bytes:
