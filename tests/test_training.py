@@ -138,6 +138,20 @@ def test_a_checkpoint_that_outlived_its_records_is_not_trusted(tmp_path: Path) -
     assert trained(a_run(), tmp_path / "b") == undisturbed
 
 
+@pytest.mark.parametrize("epochs", [0, 1, 3])
+def test_what_a_killed_writer_left_does_not_outlive_the_run(tmp_path: Path, epochs: int) -> None:
+    """Killed in the first epoch, in the second, and after the last record."""
+    run = a_run()
+    undisturbed = trained(run, tmp_path)
+    assert len(undisturbed) == 4
+    records.rewind(tmp_path / "records.jsonl", epochs)
+    for name in ("checkpoint.pt", ".checkpoint.pt.tmp"):
+        if epochs == 3 or name.startswith("."):
+            (tmp_path / name).write_bytes(b"half")
+    assert trained(run, tmp_path) == undisturbed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records.jsonl", "run.json"]
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(records.RecordError, match=r"checkpoint\.pt is damaged .*: delete it"):

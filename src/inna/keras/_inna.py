@@ -39,7 +39,6 @@ def _none_at_0(learning_rate: Any, grads: Any) -> Any:
     """The gradients, or zeros where the learning rate is 0: 0 times infinity is no number."""
     import tensorflow as tf
 
-    grads = [_dense(grad) for grad in grads]
     moves = tf.convert_to_tensor(learning_rate) != 0
     return tf.cond(moves, lambda: grads, lambda: [tf.zeros_like(grad) for grad in grads])
 
@@ -135,7 +134,7 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
         )
         moves = ops.not_equal(lr, 0)
-        v, v_again = self._direction(i, ops.cast(_dense(gradient), exact), moves)
+        v, v_again = self._direction(i, ops.cast(gradient, exact), moves)
         push = ops.cast(ops.logical_and(moves, ops.equal(self._steps[i], 0)), exact) * (speed - beta)
         if keras.backend.backend() == "tensorflow" and kind == exact:
             theta = variable.value if isinstance(variable, keras.Variable) else variable
@@ -152,9 +151,10 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         return gradient, gradient
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-        if keras.backend.backend() == "tensorflow":
-            grads = _none_at_0(learning_rate, grads)
         if keras.backend.backend() != "torch":
+            grads = [_dense(grad) for grad in grads]
+            if keras.backend.backend() == "tensorflow":
+                grads = _none_at_0(learning_rate, grads)
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             moved = np.zeros(len(self._momentum_buffers), "int32")
             moved[[self._get_variable_index(variable) for variable in trainable_variables]] = 1

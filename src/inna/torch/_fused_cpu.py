@@ -34,7 +34,7 @@ def fused_cpu_step(
     if lr == 0 or (found_inf is not None and found_inf.item()):
         return
     coupled = 0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"])
-    sigma, eps = float(group.get("sigma", 0)), max(float(group.get("eps", 0)), 2.0**-126)
+    sigma, eps = float(group.get("sigma", 0)), max(float(group.get("eps", 0)), 2.0**-126)  # 0 / 0 is 0
     scale = sign if grad_scale is None else sign / grad_scale.item()
     params, momenta, steps, compensations, squares, grads = tensors
     present = [[] if ts[0] is None else ts for ts in (squares, compensations)]

@@ -148,7 +148,7 @@ def fused_triton_step(
             coupled=0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"]),
             sigma=sigma,
             log_sigma=math.log(sigma) if sigma else -math.inf,
-            eps=max(float(group.get("eps", 0)), 2.0**-126),
+            eps=max(float(group.get("eps", 0)), 2.0**-126),  # 0 / 0 is 0
             **{name: 0.0 if isinstance(value, Tensor) else value for name, value in values.items()},
         )
         moves: Any = values["lr"] != 0
