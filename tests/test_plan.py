@@ -231,3 +231,17 @@ def test_optimizers_are_found_by_path_and_by_name_in_any_case() -> None:
     for wrong in ("Lion", "torch.optim.lr_scheduler", "torch.nn.Linear", "inna.torch.inna"):
         with pytest.raises(ValueError, match=f"unknown optimizer '{wrong}'"):
             optimizers.resolve(wrong)
+
+
+def test_fields_that_older_runs_did_not_have_leave_their_folders_alone() -> None:
+    plan = validated(Plan, SOUND)
+    run = plan.long_run(plan.problems[0], plan.settings[0], 0.1, 0)
+    assert run.folder.name.startswith("lr0.1-seed0-")
+    for change in ({"loss": "clipped_cross_entropy"}, {"train_loss": "running"}):
+        assert run.model_copy(update=change).folder != run.folder
+
+
+def test_nothing_is_chosen_from_grids_of_one_step() -> None:
+    assert validated(Plan, SOUND | {"selection_epochs": 0, "grid": [0.1]}).selection_epochs == 0
+    with pytest.raises(PlanError, match=r"the grid of plan has 2 steps: give it one step"):
+        validated(Plan, SOUND | {"selection_epochs": 0, "grid": [0.1, 0.2]})

@@ -192,3 +192,11 @@ def test_one_grid_point_loses_to_its_smaller_neighbour_when_all_diverge() -> Non
         0.2,
         0.5,
     ]
+
+
+def test_without_selection_the_long_runs_are_the_only_ones(tmp_path: Path) -> None:
+    plan = validated(Plan, PLAN | {"grid": [0.1], "selection_epochs": 0, "decays": [], "seeds": [0]})
+    with Here(tmp_path, data.load("digits", None, train=100, test=50)) as here:
+        (result,) = protocol.reproduce(plan, here, [2, 3])
+    assert all(curve.lr == 0.1 and curve.runs[0][-1]["epoch"] == plan.epochs for curve in result.curves)
+    assert len(list(tmp_path.rglob("records.jsonl"))) == len(plan.settings)

@@ -328,3 +328,25 @@ def test_a_damaged_description_is_named(tmp_path: Path) -> None:
         (tmp_path / "run.json").write_bytes(content)
         with pytest.raises(records.RecordError, match=r"run\.json is missing or damaged: delete the folder"):
             trained(a_run(), tmp_path)
+
+
+def test_the_clipped_loss_is_that_of_keras(tmp_path: Path) -> None:
+    logits = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0], [1.0, 0.0]], requires_grad=True)
+    labels = torch.tensor([0, 0, 0, 1])
+    losses = training.clipped_cross_entropy(logits, labels, reduction="none")
+    clipped = np.float32(1e-7), np.float32(1) - np.float32(1e-7)
+    expected = [-np.log(0.5), -np.log(clipped[1]), -np.log(clipped[0]), np.log(1 + np.exp(1.0))]
+    np.testing.assert_allclose(losses.detach().numpy(), expected, rtol=1e-5)
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert (logits.grad[1:3] == 0).all()  # a network that is sure of one class learns nothing from the others
+    torch.testing.assert_close(logits.grad[0], torch.tensor([-0.5, 0.5]))
+
+
+def test_the_running_loss_can_be_what_counts(tmp_path: Path) -> None:
+    found = trained(a_run(train_loss="running", epochs=2), tmp_path / "running")
+    other = trained(a_run(epochs=2), tmp_path / "evaluated")
+    assert found[0]["train_loss"] == other[0]["train_loss"]  # before training there is nothing else
+    for ours, theirs in zip(found[1:], other[1:], strict=True):
+        assert ours["train_loss"] == ours["train_loss_running"] == theirs["train_loss_running"]
+        assert ours["test_loss"] == theirs["test_loss"]

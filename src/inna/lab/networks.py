@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,6 +99,7 @@ INITIALISERS: dict[str, Callable[..., torch.Tensor]] = {
     "glorot_normal": nn.init.xavier_normal_,
     "glorot_uniform": nn.init.xavier_uniform_,
     "he_normal": nn.init.kaiming_normal_,
+    "normal": partial(nn.init.normal_, std=0.05),  # Keras's, with its standard deviation
 }
 
 

@@ -36,6 +36,8 @@ Scalar = bool | int | float | str
 Option = Scalar | tuple[Scalar, ...]
 Schedule = str | dict[str, JsonValue]
 Sampling = Literal["epochs", "independent"]
+Loss = Literal["cross_entropy", "clipped_cross_entropy"]
+TrainLoss = Literal["evaluated", "running"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -128,6 +130,8 @@ class Run(_Data):
     device: str
     evaluate: Literal["every epoch", "training loss at the end"]
     """A run that serves to choose gamma_0 never looks at the test data."""
+    loss: Loss = "cross_entropy"
+    train_loss: TrainLoss = "evaluated"
 
     @property
     def folder(self) -> Path:
@@ -137,6 +141,9 @@ class Run(_Data):
         setting = "-".join([self.optimizer.rpartition(".")[2], *options, decay])
         content = self.model_dump(mode="json")
         content["problem"]["dataset"] = Path(self.problem.dataset).name  # a file may move with its folder
+        for later in ("loss", "train_loss"):  # fields that older runs did not have
+            if content[later] == type(self).model_fields[later].default:
+                del content[later]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
         leaf = f"lr{self.lr:g}-seed{self.seed}-epochs{self.epochs}-{digest}"
         return Path(self.problem.name, file_name(setting), leaf)
@@ -156,8 +163,15 @@ class Plan(_Data):
     sampling: Sampling = "epochs"
     """Every image once an epoch, or each mini-batch drawn independently with replacement (Assumption 1)."""
     epochs: Count
-    selection_epochs: Count
-    """gamma_0 is the one with the smallest mean training loss after so many epochs."""
+    selection_epochs: Annotated[int, Field(ge=0)]
+    """gamma_0 is the one with the smallest mean training loss after so many epochs.
+    With 0 nothing is chosen, and each grid is one step."""
+    loss: Loss = "cross_entropy"
+    """Of the logits; or of the softmax's outputs clipped to [1e-7, 1 - 1e-7], without gradient where clipped,
+    as in Keras 2.2.4."""
+    train_loss: TrainLoss = "evaluated"
+    """J is evaluated on the training set after the epoch, dropout off; or it is the mean of the mini-batches'
+    losses during the epoch, dropout on, as in Keras's history."""
     grid: Grid
     max_extensions: Annotated[int, Field(ge=0)] = 2
     """How often the grid grows while its best point lies on its edge."""
@@ -197,6 +211,12 @@ class Plan(_Data):
             for value in values:
                 if list(values).count(value) > 1:
                     raise ValueError(f"the {what} {value!r} occurs twice")
+        for label, grid in [("plan", self.grid), *((s.label, s.grid) for s in self.settings if s.grid)]:
+            if self.selection_epochs == 0 and len(grid) > 1:
+                raise ValueError(
+                    f"with selection_epochs = 0 nothing is chosen, but the grid of {label} has {len(grid)} "
+                    "steps: give it one step, or say after how many epochs to choose"
+                )
         if self.decays and all(setting.role == "peer" for setting in self.settings):
             raise ValueError(
                 f"the decays {list(self.decays)} are for the best candidate: give some setting that role"
@@ -229,6 +249,8 @@ class Plan(_Data):
             threads=self.threads,
             device=self.device,
             evaluate=evaluate,
+            loss=self.loss,
+            train_loss=self.train_loss,
         )
 
 

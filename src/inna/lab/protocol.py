@@ -162,6 +162,7 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
         for setting, grid in zip(settings, grids, strict=True)
         for point in grid
         for seed in plan.seeds
+        if plan.selection_epochs > 0
     ]
     _check_one_data(workers.root, tried + [run for group in runs for run in group])
     return [
@@ -173,6 +174,8 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
 def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
     """Train at each step of each setting's grid, and extend the grids whose best point lies on the edge."""
     steps = [sorted(setting.grid or plan.grid) for setting in settings]
+    if plan.selection_epochs == 0:
+        return [[GridPoint(lr, []) for lr in grid] for grid in steps]
     for extension in range(plan.max_extensions + 1):
         runs = {
             (i, lr): [plan.selection_run(problem, setting, lr, seed) for seed in plan.seeds]
@@ -215,6 +218,8 @@ def _check_one_data(root: Path, runs: list[Run]) -> None:
 def _best(grid: list[GridPoint]) -> GridPoint | None:
     if any(point.missing for point in grid):
         return None
+    if len(grid) == 1 and not grid[0].losses:  # a plan that chooses nothing
+        return grid[0]
     point = min(grid, key=lambda p: p.mean)
     return point if math.isfinite(point.mean) else None
 
