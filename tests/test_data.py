@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inna.lab import data, sources
+from inna.lab import data
+from inna.lab.data import sources
 
 N_TRAIN, N_TEST = 20, 10
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inna.lab import data, own_data
-from inna.lab.data import DataError
+from inna.lab import data
+from inna.lab.data import DataError, own
 
 N_TRAIN, N_TEST, HEIGHT, WIDTH = 12, 6, 5, 7
 Arrays = dict[str, Any]
@@ -242,8 +242,8 @@ def test_a_wrong_folder(tmp_path: Path, spoil: Callable[[Path], object], message
 @pytest.mark.parametrize("kind", ["npz", "png"])
 def test_whatever_damage_is_one_clear_error(tmp_path: Path, kind: str) -> None:
     """Bytes are changed at random: the file is read, or refused with its name, and nothing else happens."""
-    own = npz(tmp_path, arrays()) if kind == "npz" else str(folder(tmp_path / "folder"))
-    spoilt = Path(own) if kind == "npz" else Path(own) / "train" / "b" / "1.png"
+    name = npz(tmp_path, arrays()) if kind == "npz" else str(folder(tmp_path / "folder"))
+    spoilt = Path(name) if kind == "npz" else Path(name) / "train" / "b" / "1.png"
     whole = spoilt.read_bytes()
     rng = np.random.default_rng(0)
     refusals = []
@@ -253,7 +253,7 @@ def test_whatever_damage_is_one_clear_error(tmp_path: Path, kind: str) -> None:
             content[at] = rng.integers(256)
         spoilt.write_bytes(content)
         try:
-            (own_data.read_npz if kind == "npz" else own_data.read_folder)(Path(own))
+            (own.read_npz if kind == "npz" else own.read_folder)(Path(name))
         except DataError as error:
             refusals.append(str(error))
     assert len(refusals) > 40

@@ -18,7 +18,7 @@ def data_fetch(
     data_dir: DataDirOption = None,
 ) -> None:
     """Download data sets from their official sources; the same command goes on after an interruption."""
-    from ..lab import fetch, sources
+    from ..lab.data import fetch, sources
 
     wanted = {name: _official(name) for name in names}
     failed = False
@@ -43,7 +43,8 @@ def data_fetch(
 @data_app.command("list")
 def data_list(data_dir: DataDirOption = None) -> None:
     """List the data sets: what they hold, and whether the files that are there are the official ones."""
-    from ..lab import data, sources
+    from ..lab import data
+    from ..lab.data import sources
 
     where = sources.home(data_dir)
     table = Table("name", "images", "classes", "pixels", "download", "folder", "files")
@@ -75,7 +76,7 @@ def data_verify(
     data_dir: DataDirOption = None,
 ) -> None:
     """Compare every file with the official one by its SHA-256; exit with 1 if one differs or is missing."""
-    from ..lab import sources
+    from ..lab.data import sources
 
     where = sources.home(data_dir)
     here = [name for name, source in sources.OFFICIAL.items() if source.find(where)]
@@ -98,7 +99,7 @@ def data_verify(
 
 
 def _official(name: str) -> Any:
-    from ..lab import sources
+    from ..lab.data import sources
 
     if name not in sources.OFFICIAL:
         raise ValueError(f"no source for the data set {name!r}: choose from {', '.join(sources.OFFICIAL)}")

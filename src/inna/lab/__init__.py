@@ -5,8 +5,7 @@ Data flows one way, and each station is one module:
 - `inna.lab.plan`: what is to be run, as plain data; the presets are TOML files in ``plans/``;
   `inna.lab.comparing`: a plan from a few words; `inna.lab.imports`: how one's own modules are found.
 - `inna.lab.networks`, `inna.lab.optimizers`: what is trained, and with which optimizer and schedule.
-- `inna.lab.data`: what it is run on; `inna.lab.sources`, `inna.lab.fetch`: where the
-  official data come from; `inna.lab.formats`, `inna.lab.own_data`: how files are read.
+- `inna.lab.data`: what it is run on: where the official data come from, and how files are read.
 - `inna.lab.training`: one run, which can be killed at any moment and goes on from its checkpoint;
   `inna.lab.graphs`: its step on a GPU.
 - `inna.lab.execution`: one run, executed in this process or by a worker somewhere.
@@ -25,6 +24,9 @@ Data flows one way, and each station is one module:
 `inna.lab.theory`, the pictures of what the paper proves.
 """
 
+from importlib import import_module
+from types import ModuleType
+
 try:
     import filelock as _filelock  # noqa: F401
     import jinja2 as _jinja2  # noqa: F401
@@ -36,3 +38,11 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"inna.lab needs {error.name}: pip install 'inna[lab]'", name=error.name
     ) from error
+
+_MOVED = {"fetch": "data.fetch", "formats": "data.formats", "own_data": "data.own", "sources": "data.sources"}
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f".{_MOVED[name]}", __name__)

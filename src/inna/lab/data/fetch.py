@@ -13,7 +13,7 @@ import requests
 import urllib3
 from filelock import FileLock, Timeout
 
-from .. import __version__
+from ... import __version__
 from .sources import DataError, File, Source, State
 
 __all__ = ["PAUSES", "fetch"]

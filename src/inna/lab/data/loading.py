@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .formats import Labels, Split, read_cifar, read_idx, seeded_split
 from .sources import OFFICIAL, DataError, home
 
-__all__ = ["DATASETS", "EMBEDDED", "DataError", "Dataset", "Registered", "check_name", "load"]
+__all__ = ["DATASETS", "EMBEDDED", "Dataset", "Registered", "check_name", "load"]
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def _load(name: str, where: Path, train: int | None, test: int | None, _changed:
     if name in DATASETS:
         classes, splits = DATASETS[name].classes, DATASETS[name].read(where)
     else:
-        from . import own_data
+        from . import own
 
         path = Path(name)
-        classes, splits = own_data.read_folder(path) if path.is_dir() else own_data.read_npz(path)
+        classes, splits = own.read_folder(path) if path.is_dir() else own.read_npz(path)
     parts = [
         _first(wanted, name, split, classes, *arrays)
         for split, wanted, arrays in zip(("training", "test"), (train, test), splits, strict=True)
