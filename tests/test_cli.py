@@ -48,6 +48,24 @@ def test_explain_says_what_a_setting_means() -> None:
         assert fact in told.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        (["--from", "adamw", "--lr", "0.004", "--direct", "0.3"], ["INNAprop(lr=0.02, alpha=5, beta=0.06,"]),
+        (["--from", "sgd", "--nesterov"], ["INNA(lr=0.316228, alpha=0.316228, beta=0.600833,", "10 steps"]),
+        (["--step", "3", "--memory", "20", "--direct", "0.12"], ["INNA(lr=0.387298,", "20 steps", "0.12 (<"]),
+    ],
+)
+def test_explain_translates(arguments: list[str], facts: list[str]) -> None:
+    told = inna("explain", *arguments)
+    assert [fact for fact in facts if fact not in told.stdout] == []
+
+
+def test_explain_wants_a_memory_with_a_step() -> None:
+    told = inna("explain", "--step", "3")
+    assert (told.returncode, told.stderr) == (1, "inna: --step needs --memory and --direct\n")
+
+
 def test_train_records_a_run_and_is_quiet_without_a_terminal(tmp_path: Path) -> None:
     options = ["--lr", "0.5", "-o", "alpha=0.5", "-o", "beta=0.5", "-o", "decoupled_weight_decay=true"]
     done = a_process("train", *DIGITS, "--epochs", "2", "--out", str(tmp_path), *options)

@@ -8,9 +8,9 @@ Example:
     >>> print(describe(lr=0.01, alpha=0.5, beta=0.1, curvature=400))
     lr 0.01, alpha 0.5, beta 0.1
       long-run step lr/alpha     0.02 (as of plain gradient descent)
-      momentum 1 - alpha lr      0.995
+      momentum 1 - alpha lr      0.995: a memory of 200 steps
       quasi-hyperbolic momentum  lr 0.02, momentum 0.995, nu 0.954774
-      alpha beta                 0.05 (< 1: a truly inertial system)
+      direct share alpha beta    0.05 (< 1: a truly inertial system)
       on curvature 400
         continuous system        overdamped: (alpha + beta L)^2 = 1640.25, 4 L = 1600
         largest stable lr        0.0853893: this lr is stable
@@ -22,6 +22,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ._translation import from_adamw, from_memory, from_sgd, to_memory, to_sgd
+
 __all__ = [
     "Description",
     "QuasiHyperbolic",
@@ -29,10 +31,15 @@ __all__ = [
     "damping",
     "describe",
     "effective_lr",
+    "from_adamw",
+    "from_memory",
+    "from_sgd",
     "max_stable_lr",
     "momentum",
     "multipliers",
     "quasi_hyperbolic",
+    "to_memory",
+    "to_sgd",
 ]
 
 Damping = Literal["undamped", "underdamped", "critically damped", "overdamped"]
@@ -179,14 +186,15 @@ class Description:
             kind = "< 1: a truly inertial system"
         else:
             kind = "> 1: the gradient system of another function"
+        memory = math.inf if self.momentum == 1 else 1 / (1 - self.momentum)
         qh = self.quasi_hyperbolic
         rows = [
             f"lr {self.lr:g}, alpha {self.alpha:g}, beta {self.beta:g}",
             f"  long-run step lr/alpha     {self.effective_lr:g} (as of plain gradient descent)",
-            f"  momentum 1 - alpha lr      {self.momentum:g}",
+            f"  momentum 1 - alpha lr      {self.momentum:g}: a memory of {memory:g} steps",
             "  quasi-hyperbolic momentum  "
             + (f"lr {qh.lr:g}, momentum {qh.momentum:g}, nu {qh.nu:g}" if qh else "none here"),
-            f"  alpha beta                 {product:g} ({kind})",
+            f"  direct share alpha beta    {product:g} ({kind})",
         ]
         if self.curvature is not None:
             s = self.alpha + self.beta * self.curvature
