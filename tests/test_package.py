@@ -5,7 +5,9 @@ import importlib.resources
 import importlib.util
 import shutil
 import subprocess
+import symtable
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,28 @@ def test_nothing_outside_the_package_shadows_a_framework() -> None:
     outside = [file for file in files if not file.is_relative_to("src/inna")]
     frameworks = {"torch", "keras", "jax"}
     assert [file for file in outside if frameworks & {p.removesuffix(".py") for p in file.parts}] == []
+
+
+def clashes(scope: symtable.SymbolTable) -> Iterator[str]:
+    """Names that are one comprehension's variable and a global for another in the same function."""
+    inlined = [
+        table for table in scope.get_children() if table.get_name() in ("listcomp", "setcomp", "dictcomp")
+    ]
+    symbols = [symbol for table in inlined for symbol in table.get_symbols()]
+    taken = {symbol.get_name() for symbol in symbols if symbol.is_global()}
+    yield from (symbol.get_name() for symbol in symbols if symbol.is_local() and symbol.get_name() in taken)
+    for table in scope.get_children():
+        yield from clashes(table)
+
+
+def test_no_comprehension_hides_a_global_from_another() -> None:
+    """Python 3.12.0 to 3.12.3 raise UnboundLocalError there."""
+    fault = "def f(x): return [len(a) for a in x], [len for len in x]"
+    assert list(clashes(symtable.symtable(fault, "fault", "exec"))) == ["len"]
+    package = Path(inna.__file__).parent
+    found = {
+        file.name: names
+        for file in package.rglob("*.py")
+        if (names := list(clashes(symtable.symtable(file.read_text(encoding="utf-8"), file.name, "exec"))))
+    }
+    assert found == {}

@@ -41,7 +41,7 @@ def plan(
         "name": "comparison",
         "description": f"Optimizers compared on {Path(dataset).stem} with the network {network}.",
         "modules": [str(Path.cwd())],
-        "problems": [{key: value for key, value in problem.items() if value is not None}],
+        "problems": [{key: entry for key, entry in problem.items() if entry is not None}],
         "settings": [setting(words) for words in optimizers],
         "grid": [value(number) for number in grid.split()],
         **rest,

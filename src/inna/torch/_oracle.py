@@ -45,6 +45,10 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
     def tensor(x: Array) -> Tensor:
         return torch.tensor(x, dtype=torch.float64, device=device)
 
+    def array(x: Tensor) -> Array:
+        # Up to PyTorch 2.8 a zero that autograd made lazily has no memory that NumPy could read; a copy has.
+        return np.asarray(x.clone().numpy(force=True))
+
     def values(x: Tensor) -> Tensor:
         if x.ndim == 1:
             return function(x)
@@ -58,10 +62,10 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
 
     def objective(x: Array) -> Array:
         with torch.no_grad():
-            return np.asarray(values(tensor(x)).numpy(force=True))
+            return array(values(tensor(x)))
 
     def gradient(x: Array) -> Array:
-        return np.asarray(slope(tensor(x).requires_grad_()).numpy(force=True))
+        return array(slope(tensor(x).requires_grad_()))
 
     def hessian_times(x: Array, w: Array) -> Array:
         point = tensor(x).requires_grad_()
@@ -69,6 +73,6 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
         if not grad.requires_grad:  # piecewise linear
             return np.zeros_like(x)
         (product,) = torch.autograd.grad(grad, point, tensor(w), materialize_grads=True)
-        return np.asarray(product.numpy(force=True))
+        return array(product)
 
     return Oracle(objective, gradient, hessian_times)
