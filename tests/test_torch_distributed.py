@@ -16,7 +16,7 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from torch_settings import BOTH, IMPLEMENTATIONS, Case
@@ -180,3 +180,20 @@ def test_what_zero_redundancy_optimizer_consolidates_goes_on_in_one_process(back
         (optimizer := case(model.parameters())).load_state_dict(state["optimizer"])
         train(model, optimizer, 10, 15)
         torch.testing.assert_close(weights(model), alone(case, 15), rtol=1e-10, atol=1e-12)
+
+
+def between_two_backward_passes() -> None:
+    mesh = dist.init_device_mesh("cuda" if on_gpus() else "cpu", (dist.get_world_size(),))
+    for case, flags in itertools.product(BOTH, IMPLEMENTATIONS.values()):
+        w, v = (distribute_tensor(torch.tensor([x]), mesh).requires_grad_() for x in (2.0, 3.0))
+        optimizer = case([w], **flags)
+        y = w * v
+        (y * y).sum().backward(retain_graph=True)
+        optimizer.step()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+
+
+@each_backend
+def test_autograd_refuses_a_graph_whose_dtensors_have_taken_a_step(backend):
+    on_processes(between_two_backward_passes, backend=backend, world=1)

@@ -110,6 +110,28 @@ def test_kahan_sum_trains_bfloat16_where_plain_bfloat16_stagnates(cls, lr, flags
     assert plain > 1.04 * full
 
 
+@each_implementation
+@pytest.mark.parametrize("case", BOTH, ids=str)
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16], ids=str)
+def test_a_model_summed_in_16_bits_goes_on_in_float32(narrow, case, flags):
+    """What 16 bits lost is kept in the dtype of the parameter, so it becomes float32 with it."""
+    start = torch.linspace(-1, 1, 150).to(narrow)
+    models = [nn.ParameterList([start.clone()]), nn.ParameterList([start.float()])]
+    optimizers = [
+        case(models[0].parameters(), kahan_sum=True, state_dtype=torch.float32, **flags),
+        case(models[1].parameters()),
+    ]
+    for k in range(6):
+        if k == 3:
+            models[0].float()
+        gradient = torch.linspace(0.5, 2, 150).roll(k).to(narrow)
+        for model, optimizer in zip(models, optimizers, strict=True):
+            model[0].grad = gradient.to(model[0].dtype)
+            optimizer.step()
+    eps = torch.finfo(narrow).eps
+    torch.testing.assert_close(models[0][0], models[1][0], rtol=eps, atol=eps)
+
+
 @pytest.mark.parametrize("case", BOTH, ids=str)
 @each_implementation
 def test_grad_scaler_unscales_and_skips_overflows(case, flags):

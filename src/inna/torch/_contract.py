@@ -70,8 +70,9 @@ class InertialOptimizer(Optimizer):
         options = self._options(group)
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
+        whole = tensors
         if has_complex or {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter}:
-            tensors = _plain(tensors)
+            tensors = _plain(whole)
         grad_scale, found_inf = self._gradient_scale()
         if found_inf is not None and not group["fused"]:  # it is there for the sake of another, fused group
             if found_inf.item():
@@ -79,6 +80,8 @@ class InertialOptimizer(Optimizer):
             if grad_scale is not None:
                 tensors = tensors._replace(grads=[g / grad_scale for g in tensors.grads])
         self._update(tensors, group, options)
+        if tensors.params is not whole.params and not torch.compiler.is_compiling():
+            _count_write(whole)
 
     def _init_group(
         self,
@@ -142,8 +145,11 @@ class InertialOptimizer(Optimizer):
             if name not in state:
                 dtype = _state_dtype(param, group)
                 state[name] = torch.zeros_like(param, dtype=dtype, memory_format=torch.preserve_format)
-        if group["kahan_sum"] and "compensation" not in state:
-            state["compensation"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+        if group["kahan_sum"]:  # in the dtype of the parameter, also when the model has got another
+            if "compensation" not in state:
+                state["compensation"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+            elif state["compensation"].dtype != param.dtype:
+                state["compensation"] = state["compensation"].to(param.dtype)
 
     def _on_device(self, group: dict[str, Any]) -> bool:
         """Whether tensor options stay tensors; else they are read once and the step is made of numbers."""
@@ -314,3 +320,9 @@ def _plain(tensors: Tensors) -> Tensors:
         )
 
     return Tensors(*([plain(t, p) for t, p in zip(ts, tensors.params, strict=True)] for ts in tensors))
+
+
+def _count_write(tensors: Tensors) -> None:
+    """Let autograd know that DTensors have changed: it counts what is written to them, not to their parts."""
+    written = (t for column in tensors._replace(grads=[]) for t in column if t is not None)
+    torch.autograd.graph.increment_version(written)

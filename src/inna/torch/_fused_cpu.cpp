@@ -19,7 +19,7 @@ struct Coefficients {
 
 struct Task {
   void (*run)(const Task&, int64_t begin, int64_t end);
-  void *theta, *u, *s, *low;
+  void *theta, *u, *s, *compensation;
   const void* grad;
   Coefficients c;
 };
@@ -31,7 +31,7 @@ void update(const Task& task, int64_t begin, int64_t end) {
   auto* __restrict grad_ = static_cast<const param_t*>(task.grad);
   auto* __restrict u_ = static_cast<state_t*>(task.u);
   auto* __restrict s_ = static_cast<state_t*>(task.s);
-  auto* __restrict low_ = static_cast<param_t*>(task.low);
+  auto* __restrict compensation_ = static_cast<param_t*>(task.compensation);
   const Coefficients& c = task.c;
   const real keep = c.keep, lr = c.lr, push = c.push, damp = c.damp, gain = c.gain, scale = c.scale;
   const real coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps, lost = c.keep - 1;
@@ -46,9 +46,9 @@ void update(const Task& task, int64_t begin, int64_t end) {
       v /= std::sqrt(s * per_correction) + eps;
     }
     if constexpr (kahan) {
-      const real move = keep * static_cast<real>(low_[i]) + lost * theta - lr * u - push * v;
+      const real move = keep * static_cast<real>(compensation_[i]) + lost * theta - lr * u - push * v;
       theta_[i] = static_cast<param_t>(theta + move);
-      low_[i] = static_cast<param_t>(move + (theta - static_cast<real>(theta_[i])));
+      compensation_[i] = static_cast<param_t>(move + (theta - static_cast<real>(theta_[i])));
     } else {
       theta_[i] = static_cast<param_t>(keep * theta - lr * u - push * v);
     }
