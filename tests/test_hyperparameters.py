@@ -18,6 +18,7 @@ from inna.hyperparameters import (
     max_stable_lr,
     momentum,
     multipliers,
+    oscillating_curvatures,
     quasi_hyperbolic,
 )
 from inna.reference import inna_step, momentum_from_psi, psi_from_momentum
@@ -76,7 +77,7 @@ def test_stability_limit_of_the_design_examples(
 def test_the_stability_limit_is_where_the_spectral_radius_passes_1(
     alpha: float, beta: float, curvature: float
 ) -> None:
-    limit = max_stable_lr(alpha, beta, curvature)
+    limit = max_stable_lr(alpha, beta, curvature, smallest=curvature)
     assert spectral_radius(recursion(limit * (1 - 1e-4), alpha, beta, curvature)) < 1
     assert spectral_radius(recursion(limit * (1 + 1e-4), alpha, beta, curvature)) >= 1
 
@@ -87,10 +88,53 @@ def test_every_smaller_lr_is_stable(alpha: float, beta: float, curvature: float,
     assert spectral_radius(recursion(lr, alpha, beta, curvature)) < 1
 
 
+@given(alpha=alphas, beta=betas, curvature=curvatures, spread=st.floats(1, 1e4))
+def test_the_stability_limit_over_a_range_of_curvatures_is_the_least_on_it(
+    alpha: float, beta: float, curvature: float, spread: float
+) -> None:
+    smallest = curvature / spread
+    limit = max_stable_lr(alpha, beta, curvature, smallest)
+    between = smallest * spread ** np.linspace(0, 1, 9)[1:-1]
+    assert all(max_stable_lr(alpha, beta, L, smallest=L) >= limit * (1 - 1e-12) for L in between.tolist())
+    assert limit >= max_stable_lr(alpha, beta, curvature)
+    assert max_stable_lr(alpha, beta, curvature, curvature * 1e-12) == pytest.approx(
+        max_stable_lr(alpha, beta, curvature), rel=1e-6
+    )
+
+
+def test_small_curvatures_decide_where_the_largest_alone_would_be_stable() -> None:
+    lr, alpha, beta = 0.25, 10, 0.01
+    assert (
+        spectral_radius(recursion(lr, alpha, beta, 20))
+        < 1
+        < spectral_radius(recursion(lr, alpha, beta, 1e-3))
+    )
+    assert max_stable_lr(alpha, beta, 20) == 2 / alpha
+    told = describe(lr, alpha, beta, 20)
+    assert told.stable is False
+    assert "0.2: this lr is NOT stable on small curvatures (2 / alpha)" in str(told)
+
+
+@pytest.mark.parametrize("smallest", [-1.0, 2.0, math.nan])
+def test_the_smallest_curvature_lies_between_0_and_the_largest(smallest: float) -> None:
+    with pytest.raises(
+        ValueError, match=rf"smallest must be between 0 and the curvature 1.0, got {smallest}"
+    ):
+        max_stable_lr(0.5, 0.1, 1.0, smallest)
+
+
+@given(alpha=st.floats(0, 5), beta=st.floats(0, 5), curvature=curvatures)
+def test_the_band_of_oscillating_curvatures(alpha: float, beta: float, curvature: float) -> None:
+    discriminant = (alpha + beta * curvature) ** 2 - 4 * curvature
+    assume(abs(discriminant) > 1e-9 * curvature)
+    band = oscillating_curvatures(alpha, beta)
+    assert (band is not None and band[0] < curvature < band[1]) is (discriminant < 0)
+
+
 @pytest.mark.parametrize(
     ("alpha", "beta", "curvature", "limit"),
-    [(0, 0, 1, 0), (0.5, 0, 4, 0.125), (0, 0.1, 1, 0.1), (0.5, 0.1, 1e12, 2e-11)],
-    ids=["no damping", "heavy ball", "alpha 0", "huge curvature"],
+    [(0, 0, 1, 0), (0.5, 0, 4, 0.125), (0, 0.1, 1, 0.1), (0.5, 0.1, 1e12, 2e-11), (0.5, 0.1, 1e308, 2e-307)],
+    ids=["no damping", "heavy ball", "alpha 0", "huge curvature", "its square overflows"],
 )
 def test_stability_limit_at_the_edges(alpha: float, beta: float, curvature: float, limit: float) -> None:
     assert max_stable_lr(alpha, beta, curvature) == pytest.approx(limit, rel=1e-9)
@@ -197,6 +241,7 @@ def test_a_description_agrees_with_its_parts(lr: float, alpha: float, beta: floa
     assert told.damping == damping(alpha, beta, curvature)
     assert told.max_stable_lr == max_stable_lr(alpha, beta, curvature)
     assert told.critical_beta == critical_beta(alpha, curvature)
+    assert told.oscillating_curvatures == oscillating_curvatures(alpha, beta)
     assert told.stable is (lr < max_stable_lr(alpha, beta, curvature))
 
 
@@ -233,6 +278,7 @@ def test_a_description_without_curvature_leaves_the_curvature_out() -> None:
                 "overdamped",
                 "0.0853893: this lr is stable",
                 "0.09875",
+                "oscillating curvatures   0.0641131 to 389.936",
             ],
         ),
         ((0.1, 0.5, 0.01, 400), ["underdamped", "0.01125: this lr is NOT stable"]),
@@ -254,6 +300,7 @@ ARGUMENTS: dict[Callable[..., object], tuple[str, ...]] = {
     quasi_hyperbolic: ("lr", "alpha", "beta"),
     damping: ("alpha", "beta", "curvature"),
     critical_beta: ("alpha", "curvature"),
+    oscillating_curvatures: ("alpha", "beta"),
     max_stable_lr: ("alpha", "beta", "curvature"),
     multipliers: ("lr", "alpha", "beta", "curvature"),
     describe: ("lr", "alpha", "beta", "curvature"),

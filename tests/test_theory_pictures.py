@@ -72,7 +72,7 @@ def test_the_power_laws_end_on_their_predictions() -> None:
 
 
 def regime(lr: float, alpha: float, beta: float, curvature: float) -> str:
-    if hyperparameters.max_stable_lr(alpha, beta, curvature) <= lr:
+    if hyperparameters.max_stable_lr(alpha, beta, curvature, smallest=curvature) <= lr:
         return "unstable"
     if hyperparameters.damping(alpha, beta, curvature) == "underdamped":
         return "oscillates (underdamped)"

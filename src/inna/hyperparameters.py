@@ -13,15 +13,17 @@ Example:
       direct share alpha beta    0.05 (< 1: a truly inertial system)
       on curvature 400
         continuous system        overdamped: (alpha + beta L)^2 = 1640.25, 4 L = 1600
-        largest stable lr        0.0853893: this lr is stable
+        largest stable lr        0.0853893: this lr is stable on all curvatures up to it
         critical beta            0.09875
+        oscillating curvatures   0.0641131 to 389.936
 """
 
-import cmath
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from ._oscillator import nearest, oscillator
 from ._translation import from_adamw, from_memory, from_sgd, to_memory, to_sgd
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "max_stable_lr",
     "momentum",
     "multipliers",
+    "oscillating_curvatures",
     "quasi_hyperbolic",
     "to_memory",
     "to_sgd",
@@ -102,12 +105,30 @@ def damping(alpha: float, beta: float, curvature: float) -> Damping:
         ('underdamped', 'overdamped', 'critically damped')
     """
     _check(alpha=alpha, beta=beta, curvature=curvature)
-    s = alpha + beta * curvature
+    s, critical = alpha + beta * curvature, 2 * math.sqrt(curvature)
     if s == 0:
         return "undamped"
-    if math.isclose(s * s, 4 * curvature, rel_tol=1e-12):
+    if math.isclose(s, critical, rel_tol=5e-13):
         return "critically damped"
-    return "underdamped" if s * s < 4 * curvature else "overdamped"
+    return "underdamped" if s < critical else "overdamped"
+
+
+def oscillating_curvatures(alpha: float, beta: float) -> tuple[float, float] | None:
+    """The band of curvatures on which the continuous system oscillates, (alpha + beta L)^2 < 4 L.
+
+    Its ends are ((1 -+ sqrt(1 - alpha beta)) / beta)^2; None if there is no such curvature: alpha beta >= 1.
+
+    Example:
+        >>> oscillating_curvatures(0.75, 1.0), oscillating_curvatures(2.0, 0.0), oscillating_curvatures(1, 1)
+        ((0.25, 2.25), (1.0, inf), None)
+    """
+    _check(alpha=alpha, beta=beta)
+    inertia = 1 - Fraction(alpha) * Fraction(beta)
+    if inertia <= 0:
+        return None
+    wide = 1 + math.sqrt(inertia)
+    low, high = alpha / wide, wide / beta if beta > 0 else math.inf
+    return low * low, high * high
 
 
 def critical_beta(alpha: float, curvature: float) -> float:
@@ -118,29 +139,47 @@ def critical_beta(alpha: float, curvature: float) -> float:
         0.195
     """
     _check(alpha=alpha, curvature=curvature)
-    return max(0.0, (2 * math.sqrt(curvature) - alpha) / curvature)
+    missing = 4 * Fraction(curvature) - Fraction(alpha) ** 2  # without cancellation
+    return max(0.0, nearest(missing / Fraction(curvature)) / (2 * math.sqrt(curvature) + alpha))
 
 
-def max_stable_lr(alpha: float, beta: float, curvature: float) -> float:
-    """The least upper bound of the constant lr at which INNA is stable on a curvature L > 0.
+def max_stable_lr(alpha: float, beta: float, curvature: float, smallest: float = 0.0) -> float:
+    """The least upper bound of the constant lr at which INNA is stable, on all curvatures in (0, L].
 
-    Both multipliers lie inside the unit circle for smaller lr > 0. With s = alpha + beta L it is s / L if
-    s^2 <= 4 L, else (s - sqrt(s^2 - 4 L)) / L. It is 0 for alpha = beta = 0: no damping, no stable step.
+    On one curvature, with s = alpha + beta L, it is s / L if s^2 <= 4 L, else (s - sqrt(s^2 - 4 L)) / L: both
+    multipliers lie inside the unit circle for smaller lr > 0. This rises and then falls with L; for
+    alpha beta >= 1 it only falls. So the largest and the smallest curvature decide, and it tends to 2 / alpha
+    at 0: the limit is min(that on L, 2 / alpha).
+
+    It is 0 for alpha = beta = 0: no damping, no stable step.
 
     Args:
         alpha: viscous damping, >= 0.
         beta: Newtonian damping, >= 0.
-        curvature: L > 0, an eigenvalue of the Hessian; the largest one decides.
+        curvature: L > 0, the largest eigenvalue of the Hessian.
+        smallest: the smallest eigenvalue, where it is known, in [0, L]; L itself for this curvature alone.
 
     Example:
         >>> max_stable_lr(0.5, 0.1, 1.0), max_stable_lr(0.5, 0.01, 400.0), max_stable_lr(1, 1, 1)
         (0.6, 0.01125, 2.0)
+        >>> max_stable_lr(10, 0.01, 20), round(max_stable_lr(10, 0.01, 20, smallest=20), 6)
+        (0.2, 0.264847)
     """
     _check(alpha=alpha, beta=beta, curvature=curvature)
-    s = alpha + beta * curvature
-    if s * s <= 4 * curvature:
-        return s / curvature
-    return 4 / (s + math.sqrt(s * s - 4 * curvature))  # the same without cancellation
+    if not 0 <= smallest <= curvature:
+        raise ValueError(f"smallest must be between 0 and the curvature {curvature}, got {smallest}")
+    limits = [_limit(alpha, beta, curvature)]
+    if smallest > 0:
+        limits.append(_limit(alpha, beta, smallest))
+    elif alpha > 0:
+        limits.append(2 / alpha)
+    return min(limits)
+
+
+def _limit(alpha: float, beta: float, curvature: float) -> float:
+    """The limit on this curvature alone."""
+    o = oscillator(alpha, beta, curvature)
+    return nearest(-2 / o.fast if o.real else o.friction / o.curvature)
 
 
 def multipliers(lr: float, alpha: float, beta: float, curvature: float) -> tuple[complex, complex]:
@@ -153,9 +192,8 @@ def multipliers(lr: float, alpha: float, beta: float, curvature: float) -> tuple
         (0j, 0j)
     """
     _check(lr=lr, alpha=alpha, beta=beta, curvature=curvature)
-    s = alpha + beta * curvature
-    root = cmath.sqrt(s * s - 4 * curvature)
-    return 1 - lr * (s + root) / 2, 1 - lr * (s - root) / 2
+    slow, fast = oscillator(alpha, beta, curvature).roots()
+    return 1 + lr * fast, 1 + lr * slow
 
 
 @dataclass(frozen=True)
@@ -172,10 +210,11 @@ class Description:
     damping: Damping | None
     max_stable_lr: float | None
     critical_beta: float | None
+    oscillating_curvatures: tuple[float, float] | None
 
     @property
     def stable(self) -> bool | None:
-        """Whether lr is below the stability limit; None when no curvature is given."""
+        """Whether lr is below the limit on all curvatures in (0, L]; None when no curvature is given."""
         return None if self.max_stable_lr is None else self.lr < self.max_stable_lr
 
     def __str__(self) -> str:
@@ -198,19 +237,24 @@ class Description:
         ]
         if self.curvature is not None:
             s = self.alpha + self.beta * self.curvature
-            verdict = "stable" if self.stable else "NOT stable"
+            band = self.oscillating_curvatures
+            verdict = "stable on all curvatures up to it"
+            if not self.stable:
+                largest_decides = self.lr >= _limit(self.alpha, self.beta, self.curvature)
+                verdict = "NOT stable" + ("" if largest_decides else " on small curvatures (2 / alpha)")
             rows += [
                 f"  on curvature {self.curvature:g}",
                 f"    continuous system        {self.damping}: (alpha + beta L)^2 = {s * s:g}, "
                 f"4 L = {4 * self.curvature:g}",
                 f"    largest stable lr        {self.max_stable_lr:g}: this lr is {verdict}",
                 f"    critical beta            {self.critical_beta:g}",
+                "    oscillating curvatures   " + (f"{band[0]:g} to {band[1]:g}" if band else "none"),
             ]
         return "\n".join(rows)
 
 
 def describe(lr: float, alpha: float, beta: float, curvature: float | None = None) -> Description:
-    """Say what a setting means; with a curvature also its damping and its stability limit.
+    """Say what a setting means; with the largest curvature L also its damping and its stability on (0, L].
 
     Args:
         lr: step size gamma, >= 0.
@@ -224,6 +268,8 @@ def describe(lr: float, alpha: float, beta: float, curvature: float | None = Non
     Example:
         >>> describe(lr=0.1, alpha=0.5, beta=0.1, curvature=100).stable
         True
+        >>> describe(lr=0.25, alpha=10, beta=0.01, curvature=20).stable  # 2 / alpha is 0.2
+        False
     """
     _check(lr=lr, alpha=alpha, beta=beta)
     return Description(
@@ -237,12 +283,15 @@ def describe(lr: float, alpha: float, beta: float, curvature: float | None = Non
         damping=None if curvature is None else damping(alpha, beta, curvature),
         max_stable_lr=None if curvature is None else max_stable_lr(alpha, beta, curvature),
         critical_beta=None if curvature is None else critical_beta(alpha, curvature),
+        oscillating_curvatures=oscillating_curvatures(alpha, beta),
     )
 
 
 def _check(**values: float) -> None:
     for name, value in values.items():
+        if name == "curvature" and not 0 < value < math.inf:
+            raise ValueError(
+                f"curvature must be positive and finite (the largest eigenvalue of the Hessian), got {value}"
+            )
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be finite and non-negative, got {value}")
-        if name == "curvature" and value == 0:
-            raise ValueError(f"curvature must be positive, got {value}")

@@ -27,10 +27,11 @@ from ._energies import (
 )
 from ._flows import gradient_flow, newton_flow
 from ._gradient_system import linearisation, potential, potential_weights
+from ._quadratic import on_quadratic
 from ._rates import kl_exponent, kl_rates, linear_rate, measured_rate, power_law
 from ._refinement import Refinement, refine
 from ._shadow import shadow_distance
-from ._system import DIN, Trajectory, on_quadratic
+from ._system import DIN, Trajectory
 
 __all__ = [
     "DIN",

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import finite
+
 __all__ = ["Ball"]
 
 Array = NDArray[np.float64]
@@ -26,7 +28,7 @@ class Ball:
         centre: a point, or a number for all its coordinates.
 
     Raises:
-        ValueError: the radius is not positive and finite.
+        ValueError: the radius is not positive and finite, or the centre not finite.
 
     Example:
         >>> theta = np.array([3.0, 4.0])
@@ -42,6 +44,7 @@ class Ball:
     def __post_init__(self) -> None:
         if not 0 < self.radius < np.inf:
             raise ValueError(f"radius must be positive and finite, got {self.radius}")
+        finite("centre", self.centre)
 
     def project(self, theta: Array) -> Array:
         """Move theta to the nearest point of the ball, in place; what was added to it."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import finite
 from ._rates import kl_rates
 
 __all__ = ["Descent", "descent"]
@@ -81,8 +82,13 @@ def descent(
 
     Reference: Castera et al. (2021), Lemma 4.1, Theorem 4.2 and its proof.
     """
-    gaps = np.asarray(values, float) - limit
-    gradients, velocities = np.asarray(gradients, float), np.asarray(velocities, float)
+    gaps = finite("values", values) - limit
+    gradients, velocities = finite("gradients", gradients), finite("velocities", velocities)
+    if gaps.ndim != 1 or gradients.shape[:-1] != gaps.shape or velocities.shape != gradients.shape:
+        raise ValueError(
+            "values must have shape (n,), gradients and velocities (n, d), "
+            f"got {gaps.shape}, {gradients.shape} and {velocities.shape}"
+        )
     if not (gaps > 0).all():
         raise ValueError(f"the values must lie above the limit {limit}, got one at {gaps.min() + limit}")
     slopes, speeds = np.linalg.norm(gradients, axis=-1), np.linalg.norm(velocities, axis=-1)

@@ -1,10 +1,11 @@
 """Lyapunov energies of the system, their rates of change, what they bound, and Theorem 4.3's constants."""
 
-from typing import Any
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
+
+from ._checks import non_negative, positive
 
 __all__ = ["energy", "energy_bounds", "energy_gradient", "energy_rate", "lambda_range", "proof_constants"]
 
@@ -126,15 +127,23 @@ def lambda_range(alpha: float, beta: float) -> tuple[float, float]:
         >>> lambda_range(1.0, 0.25)
         (0.25, 2.25)
     """
+    non_negative(alpha=alpha, beta=beta)
     root = float(np.sqrt(alpha * beta))
-    return (1 - root) ** 2, (1 + root) ** 2
+    inertia = float(1 - Fraction(alpha) * Fraction(beta))  # rounded once
+    return (inertia / (1 + root)) ** 2, (1 + root) ** 2
 
 
 def proof_constants(alpha: float, beta: float) -> tuple[float, float]:
     r"""The largest c_1, c_2 of the proof of Theorem 4.3.
 
     They give :math:`\dot E \le -c_1 |dE|^2` and :math:`|dE| \ge c_2 |(\dot\theta, \dot\psi)|`, where dE is
-    the gradient of E in (theta, psi). All are quadratic forms in (theta', v): eigenvalues of 2 x 2 matrices.
+    the gradient of E in (theta, psi). All are quadratic forms in (theta', v), so c_1 and c_2 are singular
+    values of 2 x 2 matrices:
+
+    .. math::
+        c_1^{-1/2} = \sigma_{max} \begin{pmatrix} (1/\beta - \alpha)\, \sqrt{2/\alpha} & 4 / \sqrt{2 \beta} \\
+                     -\sqrt{2/\alpha} / \beta & -\sqrt{2/\beta} \end{pmatrix}, \qquad
+        c_2 = \sigma_{min} \begin{pmatrix} -2 (\alpha + 1/\beta) & 4/\beta \\ 0 & -2/\beta \end{pmatrix}
 
     Args:
         alpha: viscous damping, > 0.
@@ -147,16 +156,13 @@ def proof_constants(alpha: float, beta: float) -> tuple[float, float]:
 
     Reference: Castera et al. (2021), proof of Theorem 4.3.
     """
-    k = alpha - 1 / beta
-    # Rows: dE/dtheta and dE/dpsi as combinations of theta' and v, with u = -theta' - beta v.
-    d_energy = np.array([[-2 * k, 2 * (1 + alpha * beta) - 2 * k * beta], [-2 / beta, -2.0]])
-    motion = np.array([[1.0, 0.0], [1.0, beta]])  # theta' and psi' = -u
-    friction = np.diag([2 * alpha, 2 * beta])
-    c1 = 1 / _eigenvalues(d_energy.T @ d_energy, friction)[1]
-    c2 = np.sqrt(_eigenvalues(d_energy.T @ d_energy, motion.T @ motion)[0])
-    return float(c1), float(c2)
+    positive(alpha=alpha, beta=beta)
+    viscous, newtonian = np.sqrt(2 / alpha), np.sqrt(2 / beta)
+    largest = _largest((1 / beta - alpha) * viscous, 2 * newtonian, -viscous / beta, -newtonian)
+    a, b = alpha + 1 / beta, 1 / beta
+    return 1 / largest**2, 4 * a * b / _largest(-2 * a, 4 * b, 0.0, -2 * b)  # |det| / sigma_max
 
 
-def _eigenvalues(a: Array, b: Array) -> Any:
-    """The two generalised eigenvalues of a with respect to b, in ascending order."""
-    return eigh(a, b, eigvals_only=True)
+def _largest(a: float, b: float, c: float, d: float) -> float:
+    """The larger singular value of the matrix with rows (a, b) and (c, d)."""
+    return float((np.hypot(a + d, b - c) + np.hypot(a - d, b + c)) / 2)

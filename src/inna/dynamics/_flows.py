@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import solve_ivp
+
+from ._checks import increasing, non_negative, point
+from ._integrate import integrate
 
 __all__ = ["gradient_flow", "newton_flow"]
 
@@ -59,6 +61,7 @@ def newton_flow(
 
     Reference: Castera et al. (2021), Section 5.1, footnote 5.
     """
+    non_negative(beta=beta)
 
     def field(x: Array) -> Array:
         return np.asarray(-np.linalg.solve(np.eye(x.size) + beta * hessian(x), gradient(x)))
@@ -67,9 +70,4 @@ def newton_flow(
 
 
 def _flow(field: Callable[[Array], Array], theta: ArrayLike, times: ArrayLike) -> Array:
-    t = np.asarray(times, float)
-    first = np.asarray(theta, float)
-    done = solve_ivp(lambda _, x: field(x), (t[0], t[-1]), first, "DOP853", t, rtol=1e-11, atol=1e-13)
-    if not done.success:
-        raise RuntimeError(f"the flow could not be integrated: {done.message}")
-    return np.asarray(done.y.T)
+    return integrate(lambda _, x: field(x), point(theta), increasing(times), "DOP853", 1e-11, 1e-13)

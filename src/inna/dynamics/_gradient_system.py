@@ -1,5 +1,6 @@
 """Where the system is a gradient system: Remark 2(b), corrected to alpha beta > 1."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,9 @@ def potential(objective: ArrayLike, theta: Array, psi: Array, alpha: float, beta
 
     Reference: Castera et al. (2021), Remark 2(b), which leaves the potential to Alvarez et al. (2002).
     """
-    potential_weights(alpha, beta)
+    k = potential_weights(alpha, beta)[1] / beta
     u = momentum_from_psi(theta, psi, alpha=alpha, beta=beta)
-    return np.asarray(beta * np.asarray(objective) + np.square(u).sum(-1) / (2 * (alpha - 1 / beta)))
+    return np.asarray(beta * np.asarray(objective) + np.square(u).sum(-1) / (2 * k))
 
 
 def potential_weights(alpha: float, beta: float) -> tuple[float, float]:
@@ -57,7 +58,7 @@ def potential_weights(alpha: float, beta: float) -> tuple[float, float]:
     """
     if not alpha * beta > 1:
         raise ValueError(f"the system is a gradient system for alpha beta > 1 only, got {alpha * beta:g}")
-    return 1.0, alpha * beta - 1
+    return 1.0, float(Fraction(alpha) * Fraction(beta) - 1)  # rounded once
 
 
 def linearisation(curvature: float, alpha: float, beta: float) -> Array:

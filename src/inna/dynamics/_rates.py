@@ -5,6 +5,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._oscillator import oscillator
+from ._checks import finite, non_negative, positive
+
 __all__ = ["kl_exponent", "kl_rates", "linear_rate", "measured_rate", "power_law"]
 
 
@@ -15,16 +18,20 @@ def linear_rate(curvatures: ArrayLike, alpha: float, beta: float) -> float:
 
     Args:
         curvatures: the eigenvalues L of the Hessian at the minimum, > 0.
-        alpha: viscous damping.
-        beta: Newtonian damping.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, >= 0.
+
+    Raises:
+        ValueError: a curvature is not positive and finite.
 
     Example:
         >>> linear_rate([1.0, 100.0], 0.5, 0.1)
         -0.6
     """
-    s = alpha + beta * np.asarray(curvatures, float)
-    root = np.sqrt((s * s - 4 * np.asarray(curvatures, float)).astype(complex))
-    return float(2 * ((-s + root) / 2).real.max())
+    positive(curvatures=curvatures)
+    non_negative(alpha=alpha, beta=beta)
+    slow = (oscillator(alpha, beta, L).roots()[0] for L in np.ravel(np.asarray(curvatures, float)).tolist())
+    return 2 * max(root.real for root in slow)
 
 
 def power_law(c: float, alpha: float) -> tuple[float, float]:
@@ -32,7 +39,8 @@ def power_law(c: float, alpha: float) -> tuple[float, float]:
 
     .. math:: p = \frac{c}{c - 2}, \qquad a = \left(\frac{c (c - 2)}{\alpha}\right)^{-c/(c - 2)}
 
-    beta has no part in it: near a degenerate minimum the curvature vanishes.
+    beta has no part in it: near a degenerate minimum the curvature vanishes. It holds for all trajectories
+    but those on the strong stable manifold of the minimum, a curve: on it x falls like exp(-alpha t).
 
     Args:
         c: the power, > 2.
@@ -46,7 +54,7 @@ def power_law(c: float, alpha: float) -> tuple[float, float]:
         >>> p, round(a, 12)
         (2.0, 0.00390625)
     """
-    if not (c > 2 and alpha > 0):
+    if not (2 < c < np.inf and 0 < alpha < np.inf):
         raise ValueError(f"the power law needs c > 2 and alpha > 0, got c {c}, alpha {alpha}")
     p = c / (c - 2)
     return p, (c * (c - 2) / alpha) ** -p
@@ -69,7 +77,7 @@ def kl_exponent(c: float) -> float:
 
     Reference: Castera et al. (2021), the end of Section 4 (corrected).
     """
-    if not c > 1:
+    if not 1 < c < np.inf:
         raise ValueError(f"the exponent is that of |x|^c for c > 1, got c {c}")
     return max(0.5, 1 - 1 / c)
 
@@ -119,7 +127,8 @@ def measured_rate(
             off by the end, so the envelope's end does not count.
 
     Raises:
-        ValueError: fewer than two points of the tail are positive, in t or in gap.
+        ValueError: fewer than two points of the tail are positive, in t or in gap; the law is another; t does
+            not increase; gap is of another length.
 
     Example:
         >>> t = np.linspace(0, 20, 401)
@@ -128,7 +137,13 @@ def measured_rate(
         >>> round(measured_rate(t, 3 / (1 + t) ** 2, "power", tail=(0.9, 1.0)), 2)
         -1.9
     """
-    t, gap = np.asarray(t, float), np.asarray(gap, float)
+    if law not in ("exponential", "power"):
+        raise ValueError(f"law must be 'exponential' or 'power', got {law!r}")
+    t, gap = finite("t", t), finite("gap", gap)
+    if t.ndim != 1 or t.shape != gap.shape or not (np.diff(t) > 0).all():
+        raise ValueError("a rate needs increasing t and as many values of gap")
+    if not 0 <= tail[0] < tail[1] <= 1:
+        raise ValueError(f"tail must be two increasing fractions in [0, 1], got {tail}")
     envelope = np.maximum.accumulate(gap[::-1])[::-1]
     part = slice(int(tail[0] * t.size), int(np.ceil(tail[1] * t.size)))
     t, envelope = t[part], envelope[part]

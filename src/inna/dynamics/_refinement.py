@@ -62,7 +62,7 @@ def refine(
 
     Reference: Castera et al. (2021), (8).
     """
-    if not (duration > 0 and tolerance > 0):
+    if not (0 < duration < np.inf and 0 < tolerance < np.inf):
         raise ValueError(
             f"duration and tolerance must be positive, got duration {duration}, tolerance {tolerance}"
         )

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import non_negative, positive
 from ._system import DIN, Trajectory
 
 __all__ = ["shadow_distance"]
@@ -40,6 +41,12 @@ def shadow_distance(path: Trajectory, system: DIN, time: float, window: float, *
     Reference: Castera et al. (2021), (13); Benaïm, Hofbauer, Sorin, *Stochastic approximations and
     differential inclusions*, SIAM J. Control Optim. 44 (2005).
     """
+    non_negative(time=time)
+    positive(window=window, lr=lr)
+    if path.theta.ndim != 2:
+        raise ValueError(
+            f"the path must be one trajectory, not a batch, got theta of shape {path.theta.shape}"
+        )
     if path.t[-1] < time + window:
         raise ValueError(f"the path must reach time {time + window}, it ends at {path.t[-1]}")
     first = np.searchsorted(path.t, time)

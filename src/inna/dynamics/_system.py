@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import solve_ivp
 
 from ..reference import momentum_from_psi, psi_from_momentum
 from ._ball import Ball
+from ._checks import finite, increasing, non_negative, phase, point
 from ._energies import energy
+from ._integrate import integrate
 
-__all__ = ["DIN", "Trajectory", "on_quadratic"]
+__all__ = ["DIN", "Trajectory"]
 
 Array = NDArray[np.float64]
 
@@ -26,15 +27,25 @@ class DIN:
 
     For smooth J it is :math:`\ddot\theta + \alpha\dot\theta + \beta\nabla^2 J\dot\theta + \nabla J = 0`, (4).
 
+    alpha and beta may vary in time, as Section 5.1 suggests. The system keeps its form; in (4) the gradient
+    is then multiplied by :math:`1 + \dot\beta`.
+
     Args:
         gradient: theta -> a (sub)gradient; the last axis of theta holds the coordinates, leading axes are a
             batch of trajectories.
-        alpha: viscous damping, >= 0; for `euler` also an array over the batch.
+        alpha: viscous damping, >= 0; for `euler` also an array over the batch; or a function of the time.
         beta: Newtonian damping, >= 0; likewise.
         objective: theta -> J, without the last axis; needed for energies only.
 
     Raises:
         ValueError: alpha or beta is negative or not finite.
+
+    Example:
+        Nesterov's damping 3 / t, from t = 1 on.
+
+        >>> din = DIN(lambda x: x, alpha=lambda t: 3 / (1 + t), beta=0.1)
+        >>> din.solve([1.0], [0.0, 20.0]).theta[-1].round(6)
+        array([0.004626])
 
     Reference: Castera et al. (2021), equations (4), (5), (7), (11).
     """
@@ -45,23 +56,32 @@ class DIN:
     objective: Callable[[Array], Array] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta"):
-            value = np.asarray(getattr(self, name))
-            if not (np.isfinite(value) & (value >= 0)).all():
-                raise ValueError(f"{name} must be finite and non-negative, got {getattr(self, name)}")
+        non_negative(**{name: c for name in ("alpha", "beta") if not callable(c := getattr(self, name))})
 
-    def field(self, theta: Array, u: Array) -> tuple[Array, Array]:
-        """The right-hand side: theta' and u'; psi' is -u."""
-        alpha, beta, v = _column(self.alpha), _column(self.beta), self.gradient(theta)
+    def damping(self, t: Any = 0.0) -> tuple[Any, Any]:
+        """The values of alpha and beta at a time.
+
+        Raises:
+            ValueError: one that varies is negative or not finite there.
+        """
+        values = [c(t) if callable(c) else c for c in (self.alpha, self.beta)]
+        if callable(self.alpha) or callable(self.beta):
+            non_negative(alpha=values[0], beta=values[1])
+        return values[0], values[1]
+
+    def field(self, theta: Array, u: Array, t: Any = 0.0) -> tuple[Array, Array]:
+        """The right-hand side at a time: theta' and u'; psi' is -u."""
+        (alpha, beta), v = map(_column, self.damping(t)), self.gradient(theta)
         return -u - beta * v, -alpha * u + (1 - alpha * beta) * v
 
     def start(self, theta: Array, *, psi: Array | None = None, initial_speed: float = 1.0) -> Array:
         """u_0: that of a given psi_0 (beta > 0), or the one of velocity -initial_speed times the gradient."""
+        alpha, beta = map(_column, self.damping())
         u: Array
         if psi is not None:
-            u = momentum_from_psi(theta, psi, alpha=_column(self.alpha), beta=_column(self.beta))
+            u = momentum_from_psi(theta, psi, alpha=alpha, beta=beta)
             return u
-        u = (initial_speed - _column(self.beta)) * self.gradient(theta)
+        u = (finite("initial_speed", initial_speed) - beta) * self.gradient(theta)
         return u
 
     def phase(self, theta: Array, velocity: Array) -> Array:
@@ -77,7 +97,7 @@ class DIN:
             >>> psi.round(12), din.velocity(theta, psi).round(12)
             (array([1.94]), array([-1.]))
         """
-        alpha, beta = _column(self.alpha), _column(self.beta)
+        alpha, beta = map(_column, self.damping())
         psi: Array = psi_from_momentum(theta, -velocity - beta * self.gradient(theta), alpha=alpha, beta=beta)
         return psi
 
@@ -87,7 +107,8 @@ class DIN:
 
     def rest_phase(self, theta: Array) -> Array:
         r"""The psi with which a critical theta is at rest: :math:`\psi = (1 - \alpha\beta)\theta`, (16)."""
-        return np.asarray((1 - _column(self.alpha) * _column(self.beta)) * theta)
+        alpha, beta = map(_column, self.damping())
+        return np.asarray((1 - alpha * beta) * theta)
 
     def solve(
         self,
@@ -104,7 +125,7 @@ class DIN:
 
         Args:
             theta: theta_0, shape (d,).
-            times: increasing times from 0 at which the trajectory is wanted.
+            times: at least two increasing times from 0 at which the trajectory is wanted.
             psi: psi_0, shape (d,); None for the start of Section 5.2.
             initial_speed: s of that start.
             rtol: relative tolerance of the solver.
@@ -112,20 +133,20 @@ class DIN:
             method: one of `solve_ivp`'s; a stiff one such as "Radau" where beta times the curvature is large.
 
         Raises:
-            RuntimeError: the solver gave up; its reason.
+            ValueError: theta, times, psi or initial_speed is not as said.
+            RuntimeError: the solver gave up, for a reason that is told; or its steps became so short that it
+                would go on for ever, as where the gradient jumps.
         """
-        theta, times = np.asarray(theta, float), np.asarray(times, float)
+        theta, times = point(theta), increasing(times)
         d = theta.size
+        psi = phase(psi, theta.shape, theta.shape)
 
-        def right_hand_side(_: float, state: Array) -> Array:
-            return np.concatenate(self.field(state[:d], state[d:]))
+        def right_hand_side(t: float, state: Array) -> Array:
+            return np.concatenate(self.field(state[:d], state[d:], t))
 
         first = np.concatenate([theta, self.start(theta, psi=psi, initial_speed=initial_speed)])
-        span = (times[0], times[-1])
-        done = solve_ivp(right_hand_side, span, first, method, times, rtol=rtol, atol=atol)
-        if not done.success:
-            raise RuntimeError(f"the system could not be integrated: {done.message}")
-        return Trajectory(self, done.t, done.y[:d].T, done.y[d:].T)
+        states = integrate(right_hand_side, first, times, method, rtol, atol)
+        return Trajectory(self, times, states[:, :d], states[:, d:])
 
     def solve_second_order(
         self,
@@ -146,23 +167,26 @@ class DIN:
             initial_speed: s of the initial velocity -s grad J(theta_0).
             rtol: relative tolerance of the solver.
             atol: absolute tolerance of the solver.
+
+        Raises:
+            ValueError: as for `solve`; or alpha or beta is a function of the time.
+            RuntimeError: as for `solve`.
         """
-        theta, times = np.asarray(theta, float), np.asarray(times, float)
+        theta, times = point(theta), increasing(times)
         d = theta.size
+        if callable(self.alpha) or callable(self.beta):
+            raise ValueError("the second-order form needs a constant alpha and beta; see solve for others")
 
         def right_hand_side(_: float, state: Array) -> Array:
             x, w = state[:d], state[d:]
             force = self.alpha * w + self.beta * hessian_times(x, w) + self.gradient(x)
             return np.concatenate([w, -force])
 
-        first = np.concatenate([theta, -initial_speed * self.gradient(theta)])
-        span = (times[0], times[-1])
-        done = solve_ivp(right_hand_side, span, first, "DOP853", times, rtol=rtol, atol=atol)
-        if not done.success:
-            raise RuntimeError(f"the system could not be integrated: {done.message}")
-        path, velocity = done.y[:d].T, done.y[d:].T
+        first = np.concatenate([theta, -finite("initial_speed", initial_speed) * self.gradient(theta)])
+        states = integrate(right_hand_side, first, times, "DOP853", rtol, atol)
+        path, velocity = states[:, :d], states[:, d:]
         gradients = np.array([self.gradient(x) for x in path])
-        return Trajectory(self, done.t, path, -velocity - self.beta * gradients)
+        return Trajectory(self, times, path, -velocity - self.beta * gradients)
 
     def euler(
         self,
@@ -191,21 +215,34 @@ class DIN:
             schedule: k -> the factor of lr in update k, as in `inna.schedules`; None is 1.
             ball: project every iterate on this ball, beta > 0; psi stays.
 
+        Raises:
+            ValueError: lr is negative or not finite, steps or every is no such number, theta or psi is not as
+                said.
+
         Example:
             >>> alpha, beta = np.meshgrid([0.1, 0.5, 2.0], [0.01, 0.1])  # six settings, one end each
             >>> din = DIN(lambda x: x, alpha, beta, lambda x: (x * x).sum(-1) / 2)
             >>> din.euler([1.0], 0.01, 2000, every=2000).objective[-1].shape
             (2, 3)
         """
-        first = np.asarray(theta, float)
-        batch = np.broadcast_shapes(first.shape[:-1], *map(np.shape, (lr, self.alpha, self.beta)))
+        non_negative(lr=lr)
+        for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+            if value != int(value) or value < least:
+                raise ValueError(f"{name} must be an integer, at least {least}, got {value}")
+        first = finite("theta", theta)
+        if not first.ndim:
+            raise ValueError("theta must have shape (..., d), got a number")
+        alpha, beta = self.damping()
+        batch = np.broadcast_shapes(first.shape[:-1], *map(np.shape, (lr, alpha, beta)))
         x: Array = np.broadcast_to(first, (*batch, first.shape[-1])).copy()
-        u = self.start(x, psi=psi, initial_speed=initial_speed)
-        # As large as x where they vary: broadcasting over short last axes costs more than all arithmetic.
-        gamma, alpha, beta = (
-            np.broadcast_to(_column(value), x.shape).copy() if np.ndim(value) else value
-            for value in (lr, self.alpha, self.beta)
-        )
+        u = self.start(x, psi=phase(psi, x.shape, first.shape), initial_speed=initial_speed)
+        varies = callable(self.alpha) or callable(self.beta)
+
+        def spread(value: Any) -> Any:
+            # As large as x where it varies: broadcasting over short last axes costs more than all arithmetic.
+            return np.broadcast_to(_column(value), x.shape).copy() if np.ndim(value) else value
+
+        gamma, alpha, beta = map(spread, (lr, alpha, beta))
         if ball is not None and not np.all(np.greater(beta, 0)):
             raise ValueError(f"the projection needs beta > 0, where psi exists, got {self.beta}")
         t = np.zeros(np.shape(lr))
@@ -214,7 +251,9 @@ class DIN:
         move, push = np.empty_like(x), np.empty_like(x)
         for k in range(steps):
             factor = 1.0 if schedule is None else schedule(k)
-            if step is None or factor != scale:
+            if varies:
+                alpha, beta = map(spread, self.damping(t))
+            if step is None or factor != scale or varies:
                 step, scale = gamma * factor, factor
                 newton, damp, gain = step * beta, 1 - alpha * step, step * (1 - alpha * beta)
             v = self.gradient(x)
@@ -244,14 +283,15 @@ class Trajectory:
     @property
     def psi(self) -> Array:
         """The paper's phase variable."""
-        alpha, beta = _column(self.system.alpha), _column(self.system.beta)
+        alpha, beta = map(_column, self._damping())
         psi: Array = psi_from_momentum(self.theta, self.u, alpha=alpha, beta=beta)
         return psi
 
     @property
     def velocity(self) -> Array:
         """The velocity theta' by the system's own right-hand side."""
-        return np.array([self.system.field(theta, u)[0] for theta, u in zip(self.theta, self.u, strict=True)])
+        points = zip(self.theta, self.u, self.t, strict=True)
+        return np.array([self.system.field(theta, u, t)[0] for theta, u, t in points])
 
     @property
     def speed(self) -> Array:
@@ -270,52 +310,21 @@ class Trajectory:
         return np.array([self.system.objective(theta) for theta in self.theta])
 
     def energy(self, lam: float | None = None) -> Array:
-        """E_lambda along the trajectory, E = E_min + E_max if lambda is None."""
-        return energy(self.objective, self.u, self.system.alpha, self.system.beta, lam)
+        r"""E_lambda along the trajectory, E = E_min + E_max if lambda is None.
 
+        Where alpha and beta vary, :math:`\dot E = -2\alpha|\dot\theta|^2 - 2\beta|v|^2 + 2 (\alpha\beta)' J`:
+        E falls if J >= 0 and alpha beta does not rise.
+        """
+        return energy(self.objective, self.u, *self._damping(), lam)
 
-def on_quadratic(
-    curvature: Any,
-    alpha: Any,
-    beta: Any,
-    x: Any,
-    t: Any,
-    *,
-    initial_speed: float = 1.0,
-) -> tuple[Array, Array]:
-    r"""The exact solution on :math:`J(x) = L x^2 / 2`: position and momentum u at time t.
-
-    All arguments broadcast.
-
-    Args:
-        curvature: L > 0.
-        alpha: viscous damping.
-        beta: Newtonian damping.
-        x: x_0.
-        t: time.
-        initial_speed: s, the initial velocity being -s L x_0.
-
-    Example:
-        >>> from inna.reference import psi_from_momentum
-        >>> x, u = on_quadratic(1.0, 0.5, 0.1, 1.0, 2.0)
-        >>> f"{x:.12f} {psi_from_momentum(x, u, alpha=0.5, beta=0.1):.12f}"
-        '-0.561565300182 -0.508017072387'
-    """
-    curvature, alpha, beta, x, t = (np.asarray(a, float) for a in (curvature, alpha, beta, x, t))
-    middle = -(alpha + beta * curvature) / 2
-    root = np.sqrt((middle**2 - curvature).astype(complex))
-    grow, fall = np.exp((middle + root) * t), np.exp((middle - root) * t)
-    even = (grow + fall) / 2
-    small = np.abs(root * t) < 1e-4  # near critical damping the quotient would cancel
-    odd = np.where(
-        small,
-        t * np.exp(middle * t) * (1 + (root * t) ** 2 / 6),
-        (grow - fall) / np.where(small, 1, 2 * root),
-    )
-    slope = -initial_speed * curvature * x - middle * x
-    position = (even * x + odd * slope).real
-    velocity = (middle * (even * x + odd * slope) + root**2 * odd * x + even * slope).real
-    return position, -velocity - beta * curvature * position
+    def _damping(self) -> tuple[Any, Any]:
+        """The values of alpha and beta along the trajectory, which broadcast against J."""
+        if not (callable(self.system.alpha) or callable(self.system.beta)):
+            return self.system.alpha, self.system.beta
+        pairs = [np.broadcast_arrays(*self.system.damping(t), t)[:2] for t in self.t]
+        alpha, beta = (np.array(column, float) for column in zip(*pairs, strict=True))
+        batch = (1,) * (self.theta.ndim - 1 - alpha.ndim)
+        return alpha.reshape(*alpha.shape, *batch), beta.reshape(*beta.shape, *batch)
 
 
 def _column(value: ArrayLike) -> Any:
