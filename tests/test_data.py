@@ -1,6 +1,7 @@
 import gzip
 import os
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,12 +114,32 @@ def too_few(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("train-images-idx3-ubyte", truncate, "should hold 15680 pixels or labels, it holds 15580"),
+        ("train-images-idx3-ubyte", truncate, "claims 15680 pixels or labels, more than its length can hold"),
         ("train-images-idx3-ubyte", empty, "is not an IDX file"),
         (
             "train-labels-idx1-ubyte",
             lambda p: p.write_bytes(idx(np.zeros((2, 2, 2), np.uint8))),
             "is not an IDX file",
+        ),
+        (
+            "train-images-idx3-ubyte",
+            lambda p: p.write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 1 << 31, 1 << 31, 4)),  # 2^64 pixels
+            "claims 18446744073709551616 pixels",
+        ),
+        (
+            "train-images-idx3-ubyte",
+            lambda p: p.write_bytes(idx(np.zeros((N_TRAIN, 0, 0), np.uint8))),
+            "holds nothing, its shape is 20 x 0 x 0",
+        ),
+        (
+            "train-images-idx3-ubyte",
+            lambda p: p.write_bytes(p.read_bytes() + b"0"),
+            "should hold 15680 pixels or labels, it holds more than 15680",
+        ),
+        (
+            "t10k-images-idx3-ubyte",
+            lambda p: p.write_bytes(idx(np.zeros((N_TEST, 8, 8), np.uint8))),
+            "training images are 1 x 28 x 28, test images 1 x 8 x 8",
         ),
         ("train-labels-idx1-ubyte", out_of_range, "labels must lie in 0..9, got 10..10"),
         ("train-labels-idx1-ubyte", too_few, "20 training images but 19 labels"),
@@ -136,6 +157,19 @@ def test_damaged_gzip_files(tmp_path: Path, damage: Callable[[Path], object]) ->
     damage(write_mnist(tmp_path) / "train-images-idx3-ubyte.gz")
     with pytest.raises(data.DataError, match="train-images-idx3-ubyte"):
         data.load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("pixels", [28, 1 << 13])
+def test_a_gzip_file_that_unpacks_to_more_than_ten_times_its_length(tmp_path: Path, pixels: int) -> None:
+    """Whether its header says so or not."""
+    claimed = struct.pack(">4B3I", 0, 0, 8, 3, N_TRAIN, pixels, pixels)
+    path = write_mnist(tmp_path) / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(claimed + bytes(1 << 24)))
+    tracemalloc.start()
+    with pytest.raises(data.DataError, match="more than"):
+        data.load("mnist", tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

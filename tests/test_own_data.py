@@ -1,12 +1,16 @@
 """Anyone's own images: .npz files and folders of images."""
 
+import io
 import os
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 from PIL import Image
 
 from inna.lab import data
@@ -150,6 +154,71 @@ def test_a_damaged_npz(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None
         data.load(str(path))
 
 
+def header(**claim: Any) -> bytes:
+    """That of an .npy file with nothing behind it."""
+    made = io.BytesIO()
+    npy.write_array_header_1_0(made, {"descr": "|u1", "fortran_order": False, "shape": (N_TRAIN,)} | claim)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (header(shape=(64 * 10**9,)), "its header says 64000000000 of uint8, it holds 0 bytes"),
+        (header(shape=(0, 1 << 80)), "cannot read x_train"),
+        (header(descr="|S0"), "cannot read x_train"),
+        (header(descr="|S0", shape=(1 << 40,)), "cannot read x_train: its header says"),
+        (header(descr="|O"), "Object arrays cannot be loaded"),
+        (header(shape=(-3, -4)) + bytes(12), "cannot read x_train: "),
+        (b"no array", "its header is not that of an array of numbers"),
+        (header().replace(b"(12,)", b"(12;)"), "its header is not that of an array of numbers"),
+        (header().replace(b"(12,)", b"(12.)"), "its header is not that of an array of numbers"),
+        (header().replace(b"'shape'", b"1234567"), "its header is not that of an array of numbers"),
+        (header().replace(b"NUMPY\1", b"NUMPY\3"), "its header is not that of an array of numbers"),
+        (header().replace(b"|u1", b"|u3"), "its header is not that of an array of numbers"),
+        (b"\x93NUMPY\1\0\xe8\3" + b"(" * 1000, "its header is not that of an array of numbers"),
+        (b"\x93NUMPY\2\0\xff\xff\xff\xff", "its header is not that of an array of numbers"),
+    ],
+)
+def test_an_array_that_is_none(tmp_path: Path, member: bytes, message: str) -> None:
+    path = Path(npz(tmp_path, arrays(x_train=None)))
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("x_train.npy", member)
+    with pytest.raises(DataError, match=message) as caught:
+        data.load(str(path))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, 99])
+def test_an_npz_packed_as_numpy_packs_none(tmp_path: Path, way: int) -> None:
+    path = Path(npz(tmp_path, arrays(x_train=None)))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA if way == 99 else way) as file:
+        file.writestr("x_train.npy", header())
+    if way == 99:
+        path.write_bytes(path.read_bytes().replace(b"\x0e\0", b"\x63\0"))
+    with pytest.raises(
+        DataError, match="cannot read x_train: it is packed in a way that NumPy does not write"
+    ):
+        data.load(str(path))
+
+
+def test_an_npz_that_unpacks_to_more_than_ten_times_its_length_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    many = arrays(x_train=np.zeros((N_TRAIN, 1000, 1000), np.uint8))
+    np.savez_compressed(path, **many)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"own\.npz unpacks to 12,\S+ bytes.*write it with numpy\.savez"):
+        data.load(str(path))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_packed_npz_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, **arrays(x_train=np.zeros((N_TRAIN, HEIGHT, WIDTH, 3), np.uint8)))
+    assert data.load(str(path)).x_train.max() == 0
+
+
 def picture(path: Path, *, seed: int = 0, mode: str = "RGB", size: tuple[int, int] = (WIDTH, HEIGHT)) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
@@ -209,6 +278,25 @@ def folder(root: Path) -> Path:
             for i in range(3):
                 picture(root / split / name / f"{i}.png")
     return root
+
+
+def test_what_is_no_image_is_left_alone(tmp_path: Path) -> None:
+    """macOS puts a ._x.png beside each x.png on other systems' disks."""
+    folder(tmp_path)
+    (tmp_path / "train" / "a" / "._0.png").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "train" / "a" / "more.png").mkdir()
+    os.mkfifo(tmp_path / "train" / "a" / "pipe.png")
+    assert len(data.load(str(tmp_path)).x_train) == 6
+
+
+def test_a_picture_that_unpacks_to_more_than_ten_times_its_length_is_refused_unread(tmp_path: Path) -> None:
+    folder(tmp_path)
+    Image.new("L", (3000, 3000)).save(tmp_path / "train" / "b" / "1.png")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"b/1\.png is 3000 x 3000 .*make the images smaller"):
+        data.load(str(tmp_path))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Read the official formats: IDX files (MNIST, Fashion-MNIST) and CIFAR's binary records."""
 
 import gzip
+import io
+import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +15,47 @@ from numpy.typing import NDArray
 
 from .sources import DataError
 
-__all__ = ["Images", "Labels", "Split", "read_cifar", "read_idx", "seeded_split"]
+__all__ = ["Images", "Labels", "Split", "read_cifar", "read_idx", "room", "seeded_split"]
 
 Images = NDArray[Any]
-"""(N, channels, height, width), uint8 in 0..255 or float32 in [0, 1]."""
-Labels = NDArray[np.int64]
+"""(N, channels, height, width), uint8 in 0..255 or floats in [0, 1]."""
+Labels = NDArray[np.integer[Any]]
 Split = tuple[Images, Labels]
+
+PIECE = 1 << 16
+"""Bytes unpacked at once: zlib takes as much memory as it is asked to fill."""
 
 _FETCH_AGAIN = "move it away and get it with `inna data fetch`"
 
 
+def room(length: int) -> int:
+    """The memory that reading a file of this length may take, whatever its header says: ten times as much.
+
+    A packed file may claim, and hold, a thousand times its length. Below 4 MiB it does no harm.
+    """
+    return max(10 * length, 1 << 22)
+
+
 def read_idx(images: Path, labels: Path) -> Split:
     """Grey images and their labels from a pair of IDX files, gzipped or not."""
-    return _idx(images, dimensions=3)[:, None], _idx(labels, dimensions=1).astype(np.int64)
+    return _idx(images, dimensions=3)[:, None], _idx(labels, dimensions=1)
 
 
 def read_cifar(files: Sequence[Path], *, label_bytes: int) -> Split:
     """Colour images from records of a label (CIFAR-100: the coarse one, then the fine one) and pixels."""
     record = label_bytes + 3072
     parts = []
-    for file in files:
-        content = _content(file)
+    for path in files:
+        with _opened(path, copies=2) as (file, most):
+            content = _taken(file, most)
+            if file.read(1):
+                raise DataError(f"{path} unpacks to more than {most} bytes: {_FETCH_AGAIN}")
         if len(content) == 0 or len(content) % record:
-            raise DataError(f"{file} holds {len(content)} bytes, not a multiple of {record}: {_FETCH_AGAIN}")
+            raise DataError(f"{path} holds {len(content)} bytes, not a multiple of {record}: {_FETCH_AGAIN}")
         parts.append(np.frombuffer(content, np.uint8).reshape(-1, record))
     pixels = np.concatenate([part[:, label_bytes:] for part in parts])
     labels = np.concatenate([part[:, label_bytes - 1] for part in parts])
-    return pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+    return pixels.reshape(-1, 3, 32, 32), labels
 
 
 def seeded_split(images: Images, labels: Labels, *, train: int) -> list[Split]:
@@ -49,28 +66,55 @@ def seeded_split(images: Images, labels: Labels, *, train: int) -> list[Split]:
 
 
 def _idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
-    content = _content(path)
-    header = 4 + 4 * dimensions
-    if len(content) < header or content[:4] != bytes([0, 0, 8, dimensions]):
-        raise DataError(f"{path} is not an IDX file of bytes in {dimensions} dimensions: {_FETCH_AGAIN}")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != np.prod(shape):
+    with _opened(path, copies=1) as (file, most):
+        header = file.read(4 + 4 * dimensions)
+        if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, 8, dimensions]):
+            raise DataError(f"{path} is not an IDX file of bytes in {dimensions} dimensions: {_FETCH_AGAIN}")
+        shape = struct.unpack(f">{dimensions}I", header[4:])
+        claimed = math.prod(shape)
+        if claimed > most:
+            raise DataError(
+                f"{path} claims {claimed} pixels or labels, more than its length can hold (zipped: ten times "
+                f"its length): {_FETCH_AGAIN}"
+            )
+        if claimed == 0:
+            raise DataError(
+                f"{path} holds nothing, its shape is {' x '.join(map(str, shape))}: {_FETCH_AGAIN}"
+            )
+        content = _taken(file, claimed)
+        more = "more than " if file.read(1) else ""
+    if more or len(content) != claimed:
         raise DataError(
-            f"{path} should hold {np.prod(shape)} pixels or labels, it holds "
-            f"{len(content) - header}: {_FETCH_AGAIN}"
+            f"{path} should hold {claimed} pixels or labels, it holds {more}{len(content)}: {_FETCH_AGAIN}"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _content(path: Path) -> bytes:
-    """What `path.gz` holds, as the checksums are the zipped files', or else what `path` holds."""
+@contextmanager
+def _opened(path: Path, *, copies: int) -> Iterator[tuple[io.BufferedIOBase, int]]:
+    """A stream of what `path.gz` holds, as the checksums are the zipped files', or else of what `path` holds.
+
+    With it the bytes that it may hold: there must be room for some copies.
+    """
     zipped = path.with_name(path.name + ".gz")
+    read = zipped if zipped.exists() else path
     try:
-        return gzip.decompress(zipped.read_bytes()) if zipped.exists() else path.read_bytes()
+        length = read.stat().st_size
+        with gzip.open(zipped) if read is zipped else path.open("rb") as file:
+            yield file, room(length) // copies if read is zipped else length
     except FileNotFoundError:
         raise DataError(
             f"found neither {path} nor {zipped.name} beside it: get it with `inna data fetch`"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
-        read = zipped if zipped.exists() else path
         raise DataError(f"cannot read {read}: {error}: {_FETCH_AGAIN}") from None
+
+
+def _taken(file: io.BufferedIOBase, most: int) -> bytearray:
+    """The next bytes, so many at most."""
+    content, length = bytearray(most), 0
+    with memoryview(content) as view:
+        while taken := file.readinto(view[length : length + PIECE]):
+            length += taken
+    del content[length:]
+    return content

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import Labels, Split, read_cifar, read_idx, seeded_split
+from .formats import Images, Labels, Split, read_cifar, read_idx, seeded_split
 from .sources import OFFICIAL, DataError, home
 
 __all__ = ["DATASETS", "EMBEDDED", "Dataset", "Registered", "check_name", "load"]
@@ -22,9 +22,9 @@ class Dataset:
     name: str
     classes: int
     x_train: NDArray[np.float32]
-    y_train: Labels
+    y_train: NDArray[np.int64]
     x_test: NDArray[np.float32]
-    y_test: Labels
+    y_test: NDArray[np.int64]
 
     @cached_property
     def digest(self) -> str:
@@ -91,6 +91,9 @@ def _load(name: str, where: Path, train: int | None, test: int | None, _changed:
 
         path = Path(name)
         classes, splits = own.read_folder(path) if path.is_dir() else own.read_npz(path)
+    train_shape, test_shape = (images.shape[1:] for images, _ in splits)
+    if train_shape != test_shape:
+        raise DataError(f"{name}: training images are {_by(train_shape)}, test images {_by(test_shape)}")
     parts = [
         _first(wanted, name, split, classes, *arrays)
         for split, wanted, arrays in zip(("training", "test"), (train, test), splits, strict=True)
@@ -99,8 +102,8 @@ def _load(name: str, where: Path, train: int | None, test: int | None, _changed:
 
 
 def _first(
-    wanted: int | None, name: str, split: str, classes: int, images: NDArray[np.generic], labels: Labels
-) -> tuple[NDArray[np.float32], Labels]:
+    wanted: int | None, name: str, split: str, classes: int, images: Images, labels: Labels
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     if len(images) != len(labels) or len(images) == 0:
         raise DataError(f"{name}: {len(images)} {split} images but {len(labels)} labels")
     if labels.min() < 0 or labels.max() >= classes:
@@ -109,10 +112,14 @@ def _first(
         )
     if wanted is not None and not 0 < wanted <= len(images):
         raise DataError(f"{name} has {len(images)} {split} images, {wanted} were asked for")
-    x = images[:wanted].astype(np.float32)
+    x: NDArray[np.float32] = images[:wanted].astype(np.float32, order="C", copy=False)
     if images.dtype == np.uint8:
         x /= 255
-    return x, labels[:wanted]
+    return x, labels[:wanted].astype(np.int64)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 @dataclass(frozen=True)

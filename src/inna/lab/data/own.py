@@ -1,16 +1,20 @@
 """Read anyone's own images: an .npz of arrays, or a folder of PNG and JPEG files sorted into classes."""
 
+import io
+import math
+import warnings
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from .formats import Images, Labels, Split, seeded_split
+from .formats import Images, Labels, Split, room, seeded_split
 from .sources import DataError
 
 __all__ = ["read_folder", "read_npz"]
@@ -18,7 +22,8 @@ __all__ = ["read_folder", "read_npz"]
 IN_SPLITS = ("x_train", "y_train", "x_test", "y_test")
 IN_ONE = ("images", "labels")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-MODES = ("1", "L", "P", "RGB")
+MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
+"""Pillow's modes, and what they are read as."""
 
 
 def read_npz(path: Path) -> tuple[int, list[Split]]:
@@ -29,24 +34,19 @@ def read_npz(path: Path) -> tuple[int, list[Split]]:
     C <= 4, uint8 or floats in [0, 1]. Labels: integers 0..C-1, each of which occurs in the training set.
     """
     arrays = _arrays(path)
-    if set(IN_SPLITS) <= set(arrays):
-        x_train, y_train, x_test, y_test = (arrays[key] for key in IN_SPLITS)
+    if tuple(arrays) == IN_SPLITS:
         splits = [
-            (_images(f"{path}: x_train", x_train), _labels(f"{path}: y_train", y_train)),
-            (_images(f"{path}: x_test", x_test), _labels(f"{path}: y_test", y_test)),
+            (_images(f"{path}: {x}", arrays[x]), _labels(f"{path}: {y}", arrays[y]))
+            for x, y in (IN_SPLITS[:2], IN_SPLITS[2:])
         ]
-        train, test = (images.shape[1:] for images, _ in splits)
-        if train != test:
-            raise DataError(f"{path}: training images are {_by(train)}, test images {_by(test)}")
         return _classes(f"{path}: y_train", splits[0][1]), splits
-    if set(IN_ONE) <= set(arrays):
-        images = _images(f"{path}: images", arrays["images"])
-        labels = _labels(f"{path}: labels", arrays["labels"])
-        if len(images) != len(labels):
-            raise DataError(f"{path}: {len(images)} images but {len(labels)} labels")
-        return _classes(f"{path}: labels", labels), _four_fifths(path, images, labels)
-    held = ", ".join(arrays) or "none of these arrays"
-    raise DataError(f"{path} holds {held}; expected {', '.join(IN_SPLITS)}, or {' and '.join(IN_ONE)}")
+    images = _images(f"{path}: images", arrays["images"])
+    labels = _labels(f"{path}: labels", arrays["labels"])
+    if len(images) != len(labels):
+        raise DataError(f"{path}: {len(images)} images but {len(labels)} labels")
+    return _classes(f"{path}: labels", labels), seeded_split(
+        images, labels, train=len(images) - _fifth(path, len(images))
+    )
 
 
 def read_folder(root: Path) -> tuple[int, list[Split]]:
@@ -66,36 +66,69 @@ def read_folder(root: Path) -> tuple[int, list[Split]]:
         raise DataError(
             f"{start} must hold a folder of images for each class, at least two; found {len(classes)}"
         )
-    files = _files(start, classes)
-    n_train = len(files)
-    if test.is_dir():
-        files += _files(test, classes)
-    images = _pixels([file for file, _ in files])
-    labels = np.array([label for _, label in files], np.int64)
-    if not test.is_dir():
-        return len(classes), _four_fifths(root, images, labels)
-    (train_split, _), (test_split, _) = (
-        seeded_split(images[part], labels[part], train=len(labels[part]))
-        for part in (slice(n_train), slice(n_train, None))
-    )
-    return len(classes), [train_split, test_split]
+    parts = [_files(folder, classes) for folder in (start, *([test] if test.is_dir() else []))]
+    shape = _shape([file for part in parts for file, _ in part])
+    parts = [_shuffled(part) for part in parts]
+    if len(parts) == 1:
+        n_train = len(parts[0]) - _fifth(root, len(parts[0]))
+        parts = [parts[0][:n_train], parts[0][n_train:]]
+    return len(classes), [_split(part, shape) for part in parts]
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is not an .npz file, or a truncated one: write it with numpy.savez")
-    arrays = {}
+    """The arrays of one form or the other; nothing is unpacked before all that is claimed is checked."""
     key = "its list of arrays"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            for key in file.files:
-                if key in IN_SPLITS + IN_ONE:
-                    arrays[key] = file[key]
-    except (ValueError, OSError, EOFError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as file:
+            members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
+            form = next((form for form in (IN_SPLITS, IN_ONE) if set(form) <= set(members)), None)
+            if form is None:
+                held = ", ".join(key for key in IN_SPLITS + IN_ONE if key in members)
+                raise DataError(
+                    f"{path} holds {held or 'none of these arrays'}; expected {', '.join(IN_SPLITS)}, "
+                    f"or {' and '.join(IN_ONE)}"
+                )
+            unpacked = sum(members[key].file_size for key in form)
+            if unpacked * (2 if form is IN_ONE else 1) > room(path.stat().st_size):  # two: it is shuffled
+                raise DataError(
+                    f"{path} unpacks to {unpacked:,} bytes, more than ten times its length with what reading "
+                    "takes: write it with numpy.savez, which packs nothing"
+                )
+            arrays = {}
+            for key in form:
+                arrays[key] = _array(file, members[key])
+            return arrays
+    except DataError:
+        raise
+    except Exception as error:  # whatever zipfile, zlib and NumPy's reader of headers make of a damaged file
         raise DataError(
-            f"{path}: cannot read {key}: {error}; only plain arrays of numbers are read (numpy.savez)"
+            f"{path}: cannot read {key}: {_reason(error)}; "
+            "only plain arrays of numbers are read (numpy.savez)"
         ) from None
-    return arrays
+
+
+def _array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is packed in a way that NumPy does not write")
+    with file.open(info) as member:
+        shape, dtype = _npy_header(member)
+        length = info.file_size - member.tell()
+    if not dtype.hasobject and (
+        dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != length  # of any other size: damaged
+    ):
+        raise ValueError(f"its header says {_by(shape)} of {dtype}, it holds {length} bytes")
+    with file.open(info) as member:
+        array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
+    return array
+
+
+def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    try:
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(member)]
+        shape, _, dtype = read(member)
+    except Exception:  # NumPy has Python's own parser read it
+        raise ValueError("its header is not that of an array of numbers") from None
+    return shape, dtype
 
 
 def _images(what: str, images: NDArray[Any]) -> Images:
@@ -111,17 +144,17 @@ def _images(what: str, images: NDArray[Any]) -> Images:
     elif images.shape[3] <= 4:
         images = np.moveaxis(images, 3, 1)
     if images.dtype == np.uint8:
-        return np.ascontiguousarray(images)
+        return images
     if images.dtype.kind != "f":
         raise DataError(f"{what} must be uint8, or floats in [0, 1], got {images.dtype}")
-    if np.isnan(images).any():
+    low, high = images.min(), images.max()
+    if np.isnan(low):
         raise DataError(f"{what} must lie in [0, 1], {np.isnan(images).sum()} of its values are NaN")
-    if images.min() < 0 or images.max() > 1:
+    if low < 0 or high > 1:
         raise DataError(
-            f"{what}: floats must lie in [0, 1], got {images.min():g} to {images.max():g}: scale them, "
-            "or save uint8"
+            f"{what}: floats must lie in [0, 1], got {low:g} to {high:g}: scale them, or save uint8"
         )
-    return np.ascontiguousarray(images, np.float32)
+    return images
 
 
 def _labels(what: str, labels: NDArray[Any]) -> Labels:
@@ -131,7 +164,7 @@ def _labels(what: str, labels: NDArray[Any]) -> Labels:
         raise DataError(f"{what} must have one label an image, got an array of {_by(labels.shape)}")
     if labels.dtype.kind not in "iu":
         raise DataError(f"{what} must be integers, got {labels.dtype}")
-    return labels.astype(np.int64)
+    return labels
 
 
 def _classes(what: str, labels: Labels) -> int:
@@ -146,10 +179,11 @@ def _classes(what: str, labels: Labels) -> int:
     return len(found)
 
 
-def _four_fifths(path: Path, images: Images, labels: Labels) -> list[Split]:
-    if len(images) < 5:
-        raise DataError(f"{path}: {len(images)} images are too few to set a fifth aside for testing")
-    return seeded_split(images, labels, train=len(images) - len(images) // 5)
+def _fifth(path: Path, images: int) -> int:
+    """How many of the images are set aside for testing."""
+    if images < 5:
+        raise DataError(f"{path}: {images} images are too few to set a fifth aside for testing")
+    return images // 5
 
 
 def _folders(root: Path) -> list[Path]:
@@ -161,38 +195,80 @@ def _files(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
     for folder in _folders(root):
         if folder.name not in classes:
             raise DataError(f"{folder} is no class of the training set: {', '.join(classes[:10])}")
-        images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        images = sorted(path for path in folder.iterdir() if _is_image(path))
         if not images:
             raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
         files += [(path, classes.index(folder.name)) for path in images]
     return files
 
 
-def _pixels(files: Sequence[Path]) -> Images:
-    images = [_picture(file) for file in files]
-    for file, image in zip(files, images, strict=True):
-        if image.shape[:2] != images[0].shape[:2]:
+def _is_image(path: Path) -> bool:
+    """By its name; a hidden file, such as macOS's ._1.png, is none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _shuffled(files: Sequence[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    return [files[i] for i in np.random.default_rng(0).permutation(len(files))]
+
+
+def _shape(files: Sequence[Path]) -> tuple[int, int, int]:
+    """Channels, height and width of all images, from their headers alone."""
+    headers = [_header(file) for file in files]
+    (_, width, height), colour = headers[0], any(mode == "RGB" for mode, _, _ in headers)
+    for file, (_, *size) in zip(files, headers, strict=True):
+        if size != [width, height]:
             raise DataError(
-                f"{file} is {_by(image.shape[1::-1])}, but {files[0]} is {_by(images[0].shape[1::-1])} "
+                f"{file} is {_by(size)}, but {files[0]} is {width} x {height} "
                 "(width x height): bring all images to one size"
             )
-    if all(image.ndim == 2 for image in images):
-        return np.stack(images)[:, None]
-    colour = [image if image.ndim == 3 else np.stack([image] * 3, axis=2) for image in images]
-    return np.stack(colour).transpose(0, 3, 1, 2)
+    return 3 if colour else 1, height, width
 
 
-def _picture(file: Path) -> NDArray[np.uint8]:
-    """(height, width) of a grey image, (height, width, 3) of another."""
+def _split(files: Sequence[tuple[Path, int]], shape: tuple[int, int, int]) -> Split:
+    images = np.empty((len(files), *shape), np.uint8)
+    for image, (file, _) in zip(images, files, strict=True):
+        with _opened(file) as opened:
+            wanted = MODES[opened.mode]
+            pixels = np.asarray(opened if opened.mode == wanted else opened.convert(wanted))
+            image[:] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return images, np.array([label for _, label in files])
+
+
+def _header(file: Path) -> tuple[str, int, int]:
+    """What a picture is read as, its width and its height."""
+    with _opened(file) as image:
+        if image.mode not in MODES:
+            raise DataError(f"{file} has mode {image.mode}: save it as 8-bit grey or RGB, no alpha")
+        mode, (width, height) = MODES[image.mode], image.size
+        taken = 4 * len(mode) * width * height  # a byte per channel, in four copies, Pillow's and ours
+        if taken > room(file.stat().st_size):
+            raise DataError(
+                f"{file} is {width} x {height} (width x height): reading it takes more than ten times its "
+                f"{file.stat().st_size:,} bytes; make the images smaller, or write arrays with numpy.savez"
+            )
+    return mode, width, height
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    content = io.BytesIO(
+        file.read_bytes()
+    )  # of a file Pillow would take the memory that a damaged length claims
     try:
-        with Image.open(file, formats=("PNG", "JPEG")) as image:
-            mode = image.mode
-            if mode in MODES:
-                return np.asarray(image.convert("L" if mode in ("1", "L") else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read {file}: {error}") from None
-    raise DataError(f"{file} has mode {mode}: save it as 8-bit grey or RGB, no alpha")
+        with warnings.catch_warnings(action="ignore"), Image.open(content, formats=("PNG", "JPEG")) as image:
+            yield image
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError(f"cannot read {file}: it is no PNG or JPEG") from None
+    except Exception as error:  # whatever Pillow makes of a damaged file
+        raise DataError(f"cannot read {file}: {_reason(error)}") from None
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def _reason(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
