@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from ._ball import Ball
+from ._check import Check
 from ._descent import Descent, descent
 from ._energies import (
     energy,
@@ -31,13 +32,15 @@ from ._quadratic import on_quadratic
 from ._rates import kl_exponent, kl_rates, linear_rate, measured_rate, power_law
 from ._refinement import Refinement, refine
 from ._shadow import shadow_distance
-from ._system import DIN, Trajectory
+from ._system import DIN, Solution, Trajectory
 
 __all__ = [
     "DIN",
     "Ball",
+    "Check",
     "Descent",
     "Refinement",
+    "Solution",
     "Trajectory",
     "descent",
     "energy",

@@ -6,28 +6,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-__all__ = ["integrate"]
+__all__ = ["integrate", "watched"]
 
 Array = NDArray[np.float64]
+Field = Callable[[float, Array], Array]
 PATIENCE = 20_000  # evaluations of the field between two looks at the time
 LEAST_PROGRESS = 1e-6  # of the whole time in between: at this pace 2e10 evaluations would be needed
 
 
-def integrate(
-    field: Callable[[float, Array], Array], start: Array, times: Array, method: str, rtol: float, atol: float
-) -> Array:
+def integrate(field: Field, start: Array, times: Array, method: str, rtol: float, atol: float) -> Array:
     """The solution at the times, shape (n, d).
 
     Raises:
         RuntimeError: the integrator gave up, or its steps became so short that it will not arrive.
     """
-    evaluations, looked = 0, times[0]
+    span = (times[0], times[-1])
+    done = solve_ivp(watched(field, times[-1]), span, start, method, times, rtol=rtol, atol=atol)
+    if not done.success:
+        raise RuntimeError(f"the system could not be integrated: {done.message}")
+    return np.asarray(done.y.T)
 
-    def watched(t: float, state: Array) -> Array:
+
+def watched(field: Field, duration: float) -> Field:
+    """The same field, which raises RuntimeError once it is evaluated ever again and the time stands still."""
+    evaluations, looked = 0, -np.inf
+
+    def watching(t: float, state: Array) -> Array:
         nonlocal evaluations, looked
         evaluations += 1
         if evaluations % PATIENCE == 0:
-            if t - looked < LEAST_PROGRESS * (times[-1] - times[0]):
+            if t - looked < LEAST_PROGRESS * duration:
                 raise RuntimeError(
                     f"the system could not be integrated: {PATIENCE} evaluations end at t = {t:.6g}. "
                     "Where the gradient jumps follow the inclusion instead, "
@@ -36,7 +44,4 @@ def integrate(
             looked = t
         return field(t, state)
 
-    done = solve_ivp(watched, (times[0], times[-1]), start, method, times, rtol=rtol, atol=atol)
-    if not done.success:
-        raise RuntimeError(f"the system could not be integrated: {done.message}")
-    return np.asarray(done.y.T)
+    return watching

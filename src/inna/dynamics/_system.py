@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..nonsmooth import FiniteSum, MinkowskiSum
+from ..nonsmooth._critical import NonSmooth
 from ..reference import momentum_from_psi, psi_from_momentum
 from ._ball import Ball
-from ._checks import finite, increasing, non_negative, phase, point
+from ._check import Check, check
+from ._checks import finite, increasing, non_negative, phase, point, positive
 from ._energies import energy
+from ._inclusion import follow
 from ._integrate import integrate
+from ._modes import MET, selection
 
-__all__ = ["DIN", "Trajectory"]
+__all__ = ["DIN", "Solution", "Trajectory"]
 
 Array = NDArray[np.float64]
 
@@ -36,6 +41,7 @@ class DIN:
         alpha: viscous damping, >= 0; for `euler` also an array over the batch; or a function of the time.
         beta: Newtonian damping, >= 0; likewise.
         objective: theta -> J, without the last axis; needed for energies only.
+        J: the finite sum itself, where J is not smooth; `DIN.of` fills in everything.
 
     Raises:
         ValueError: alpha or beta is negative or not finite.
@@ -54,6 +60,32 @@ class DIN:
     alpha: Any = 0.5
     beta: Any = 0.1
     objective: Callable[[Array], Array] | None = None
+    J: NonSmooth | None = None
+
+    @classmethod
+    def of(cls, J: FiniteSum, alpha: Any = 0.5, beta: Any = 0.1, *, clarke: bool = False) -> "DIN":
+        r"""The inclusion (11) of a finite sum J; with `clarke` (7), that of its Clarke subdifferential.
+
+        The gradient is the selection that automatic differentiation makes, with relu'(0) = 0.
+
+        Example:
+            >>> from inna.nonsmooth import FiniteSum
+            >>> path = DIN.of(FiniteSum([lambda x: abs(x[0])])).solve_inclusion([1.0], [0.0, 15.0])
+            >>> bool(path.energy()[-1] < 1e-10)
+            True
+        """
+        if clarke:
+            terms = J.terms
+            J = FiniteSum([lambda x: sum(term(x) for term in terms)])
+        whole = J
+
+        def gradient(theta: Array) -> Array:
+            return np.apply_along_axis(lambda x: selection(whole.terms, x), -1, theta)
+
+        def objective(theta: Array) -> Array:
+            return np.apply_along_axis(lambda x: np.asarray(whole(x)), -1, theta)
+
+        return cls(gradient, alpha, beta, objective, whole)
 
     def __post_init__(self) -> None:
         non_negative(**{name: c for name in ("alpha", "beta") if not callable(c := getattr(self, name))})
@@ -147,6 +179,97 @@ class DIN:
         first = np.concatenate([theta, self.start(theta, psi=psi, initial_speed=initial_speed)])
         states = integrate(right_hand_side, first, times, method, rtol, atol)
         return Trajectory(self, times, states[:, :d], states[:, d:])
+
+    def solve_inclusion(
+        self,
+        theta: ArrayLike,
+        times: ArrayLike,
+        *,
+        psi: Array | None = None,
+        initial_speed: float = 1.0,
+        rtol: float = 1e-11,
+        atol: float = 1e-13,
+        max_step: float = np.inf,
+        max_switches: int = 1000,
+    ) -> "Solution":
+        r"""Follow a solution of the inclusion (11), J a finite sum of piecewise smooth terms.
+
+        Between two switches the solution is smooth, and integrated to the tolerance by SciPy's DOP853: in
+        the open, or along the kinks on which it stays. There the selection is the one that keeps it on them,
+
+        .. math:: v = P_{DJ(\theta)}(-u/\beta), \qquad \dot\theta = -u - \beta v,
+
+        the nearest element to -u/beta, not to 0: on \|x\| at 0 it is -u/beta. Switches, where a kink is met
+        or v leaves DJ, are located to rounding. For convex J the solution is unique; else it is one of them.
+
+        Args:
+            theta: theta_0, shape (d,).
+            times: at least two increasing times from 0 at which the solution is wanted.
+            psi: psi_0, shape (d,); None for the start of Section 5.2.
+            initial_speed: s of that start.
+            rtol: relative tolerance of the solver.
+            atol: absolute tolerance of the solver.
+            max_step: the longest step; a kink that is crossed and crossed back within a quarter of a step can
+                be missed.
+            max_switches: the largest number of switches.
+
+        Raises:
+            ValueError: theta, times, psi or initial_speed is not as said, beta is 0, or J is no finite sum.
+            RuntimeError: the solution could not be followed: too many switches, too short steps, or pieces
+                that contradict the velocity on them.
+
+        Reference: Castera et al. (2021), (7), (11); Filippov, *Differential equations with discontinuous
+        righthand sides* (1988).
+        """
+        if not isinstance(self.J, FiniteSum):
+            raise ValueError("the inclusion needs the terms of J: DIN.of(FiniteSum([...]), alpha, beta)")
+        theta, times = point(theta), increasing(times)
+        positive(beta=self.damping()[1], rtol=rtol, atol=atol)
+        psi = phase(psi, theta.shape, theta.shape)
+        u = self.start(theta, psi=psi, initial_speed=initial_speed)
+        found = follow(
+            self.J.terms,
+            self.damping,
+            theta,
+            u,
+            times,
+            rtol=rtol,
+            atol=atol,
+            max_step=max_step,
+            max_switches=max_switches,
+        )
+        return Solution(self, times, found.theta, found.u, found.v, found.switches)
+
+    def subgradients(self, theta: Array) -> MinkowskiSum:
+        """DJ(theta); the gradient alone where no J was given. A kink nearer than 1e-9 counts as met."""
+        if self.J is None:
+            return MinkowskiSum(offset=self.gradient(theta))
+        return self.J.D(theta, MET) if isinstance(self.J, FiniteSum) else self.J.D(theta)
+
+    def check(self, path: "Trajectory") -> Check:
+        r"""Whether a curve satisfies (11), and to what residual.
+
+        The system says :math:`v = \dot u - \alpha\dot\theta`, so between two points the mean of the v that
+        the curve needs is exact, whatever the curve does in between. As the points get denser its distance
+        from the hull of DJ at the two points tends to 0 for a solution, and so does `momentum`, of order h
+        where v jumps and h^2 elsewhere. Euler's v are exact; its `momentum` is of order h everywhere.
+
+        Args:
+            path: one trajectory (no batch) of at least two points.
+
+        Example:
+            >>> from inna.nonsmooth import FiniteSum
+            >>> din = DIN.of(FiniteSum([lambda x: abs(x[0])]))
+            >>> times = np.linspace(0, 15, 1501)
+            >>> bool(din.check(din.solve_inclusion([1.0], times)).residual < 1e-7)
+            True
+            >>> other = DIN.of(din.J, beta=0.2).solve_inclusion([1.0], times)
+            >>> din.check(other).momentum.max().round(1)
+            np.float64(0.1)
+        """
+        if path.theta.ndim != 2 or len(path.t) < 2:
+            raise ValueError(f"the path must be one trajectory of two points, got {path.theta.shape}")
+        return check(self, path)
 
     def solve_second_order(
         self,
@@ -325,6 +448,19 @@ class Trajectory:
         alpha, beta = (np.array(column, float) for column in zip(*pairs, strict=True))
         batch = (1,) * (self.theta.ndim - 1 - alpha.ndim)
         return alpha.reshape(*alpha.shape, *batch), beta.reshape(*beta.shape, *batch)
+
+
+@dataclass(frozen=True)
+class Solution(Trajectory):
+    """A solution of the inclusion: its selections `v` of DJ, shape (n, d), and the times of its switches."""
+
+    v: Array
+    switches: Array
+
+    @property
+    def velocity(self) -> Array:
+        """The velocity theta' = -u - beta v."""
+        return np.asarray(-self.u - _column(self._damping()[1]) * self.v)
 
 
 def _column(value: ArrayLike) -> Any:
