@@ -1,28 +1,60 @@
-# Two commands: `make figures` and `make test`. Both set up what they need in .venv.
+# Two commands: `make figures` and `make test`. Both set up what they need in .venv, where the package is installed
+# editable: an edit in src is what runs. CONTRIBUTING.md explains the other targets.
 PYTHON ?= python3
-BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := pyproject.toml constraints.txt $(shell find src -type f -not -name '*.pyc')
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 RESULTS ?= results
+BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+PYTEST = $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: figures test lint bench docs clean
+.PHONY: figures test tests quick lint oldest newest wheel docs serve bench clean
 
-figures: .venv/.lab
+figures: $(VENV)/.lab
 	$(BIN)/inna reproduce all --preset quick --out $(RESULTS)
 
-test: .venv/.dev
+test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --pyargs inna --doctest-modules --ignore-glob='*/_fused_triton.py' -p no:cacheprovider -q
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(MAKE) tests
 
-lint: .venv/.dev
+tests: $(VENV)/.dev
+	$(PYTEST) src --doctest-modules --ignore-glob='*/_fused_triton.py' -q
+	$(PYTEST) -n 2 --dist loadgroup
+
+# The ground floor's tests and those of the files that differ from main, without TensorFlow, Ray and Transformers.
+quick: $(VENV)/.quick
+	$(PYTEST) --touched -q
+
+lint: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/mypy
 
-bench: .venv/.dev
+# The tests on the oldest versions that pyproject.toml admits, and on the newest that there are.
+oldest:
+	$(MAKE) tests VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+newest:
+	$(MAKE) tests VENV=.venv-newest CONSTRAINTS=/dev/null
+
+# The source distribution, the wheel built from it, and the wheel's tests: what a user gets. The wheel is installed into
+# an environment of its own, which finds everything else in the development environment.
+wheel: $(VENV)/.dev
+	rm -rf dist $(VENV)/wheel
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) $(BIN)/python -m build
+	$(BIN)/python -m venv $(VENV)/wheel
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		> "$$($(VENV)/wheel/bin/python -c 'import site; print(site.getsitepackages()[0])')/development.pth"
+	$(VENV)/wheel/bin/python -m pip install --quiet --no-deps dist/*.whl
+	$(VENV)/wheel/bin/python -m pytest -p no:cacheprovider -q tests/check_wheel.py
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --site-dir $(RESULTS)/site
+
+serve: $(VENV)/.docs
+	$(BIN)/mkdocs serve
+
+bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/step_torch.py
 	$(BIN)/python benchmarks/train_torch.py
 	$(BIN)/python benchmarks/train_nin.py
@@ -30,33 +62,27 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/step_jax.py
 	for backend in torch jax tensorflow; do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/step_keras.py || exit 1; done
 
-docs: .venv/.docs
-	$(BIN)/pdoc --docformat google --math --output-directory $(RESULTS)/docs inna inna.torch inna.dynamics inna.nonsmooth inna.lab
+# Each stamp is an editable installation with the extra of its name. Triton, for the test of the kernel for GPUs, lies
+# apart: a process that has JAX loaded crashes when torch finds and loads it too.
+$(VENV)/.lab $(VENV)/.quick $(VENV)/.docs: $(VENV)/.%: pyproject.toml $(CONSTRAINTS)
+	$(call install,$*)
 
-# Each stamp is an installation of the built package, as a user gets it, with the extras of its name. Triton, for the
-# test of the kernel for GPUs, lies apart: a process that has JAX loaded crashes when torch finds and loads it too.
-.venv/.lab: $(SOURCES)
-	$(call install,torch$(comma)lab)
-
-.venv/.dev: $(SOURCES)
+$(VENV)/.dev: pyproject.toml $(CONSTRAINTS)
 	$(call install,dev)
-	test -d .venv/triton || test "$$(uname)" != Linux || \
-		$(PIP) install --quiet --no-deps --constraint constraints.txt --target .venv/triton triton
-	touch .venv/.lab
+	test -d $(VENV)/triton || test "$$(uname)" != Linux || \
+		$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/triton triton
+	touch $(VENV)/.lab $(VENV)/.quick
 
-.venv/.docs: $(SOURCES)
-	$(call install,torch$(comma)lab$(comma)docs)
-	touch .venv/.lab
+$(VENV)/.lint: $(CONSTRAINTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) ruff
+	touch $@
 
-comma := ,
 define install
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	rm -rf .venv/wheel
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PIP) wheel --quiet --no-deps --wheel-dir .venv/wheel .
-	$(PIP) install --quiet --constraint constraints.txt "inna[$(1)] @ file://$$(ls $(CURDIR)/.venv/wheel/inna-*.whl)"
-	$(PIP) install --quiet --force-reinstall --no-deps .venv/wheel/inna-*.whl
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) $(PIP) install --quiet --editable '.[$(1)]'
 	touch $@
 endef
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
