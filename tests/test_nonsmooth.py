@@ -201,12 +201,42 @@ def test_the_least_norm_element_is_optimal(points: int) -> None:
         assert not s.contains(v + w * (s.support(w) - v @ w + 0.1) / (w @ w))
 
 
-def test_sets_need_a_dimension() -> None:
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_the_nearest_point_of_any_point_is_optimal_with_balls_too(d: int) -> None:
+    rng = np.random.default_rng(d)
+    for _ in range(30):
+        balls = [rng.normal(size=(rng.integers(1, d + 1), d)) for _ in range(rng.integers(0, 3))]
+        s = MinkowskiSum(rng.normal(size=(2, 3, d)), rng.normal(size=d), balls)
+        point = 5 * rng.normal(size=d)
+        v = s.nearest(point)
+        assert (v - point) @ (v - point) + s.support(point - v) + (v - point) @ point == pytest.approx(
+            0, abs=1e-9
+        )
+        assert s.contains(v, 1e-7)
+        assert s.distance(point) == pytest.approx(np.linalg.norm(v - point))
+        assert s.nearest(v) == pytest.approx(v, abs=1e-7)
+
+
+def test_a_ball_is_a_disk() -> None:
+    s = MinkowskiSum(offset=[3.0, 4.0], balls=[2 * np.eye(2)])
+    assert s.distance() == pytest.approx(3)
+    assert s.least_norm() == pytest.approx([1.8, 2.4])
+    assert s.nearest([3.0, 10.0]) == pytest.approx([3, 6])
+    assert s.width([0.6, 0.8]) == pytest.approx(4)
+    np.testing.assert_allclose(s.bounds(), [[1, 2], [5, 6]])
+
+
+def test_sets_need_a_dimension_and_finite_numbers() -> None:
     with pytest.raises(ValueError, match="all of one dimension"):
         MinkowskiSum()
     with pytest.raises(ValueError, match="all of one dimension"):
         MinkowskiSum([[[1.0, 2.0]]], [1.0])
     assert MinkowskiSum(offset=[3.0, 4.0]).distance() == 5
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="finite"):
+            MinkowskiSum(offset=[bad])
+        with pytest.raises(ValueError, match="finite"):
+            MinkowskiSum([[[0.0], [1.0]]]).nearest([bad])
 
 
 # ReLU networks.
