@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from inna.lab.engines._placing import processors
 from inna.lab.plan import Problem, Run
-from inna.lab.workers import Workers
+from inna.lab.running.engines._placing import processors
+from inna.lab.running.workers import Workers
 
 
 def a_run(seed: int, epochs: int) -> Run:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from inna.lab import archive, export, plan, protocol, report
-from inna.lab.workers import Workers
+from inna.lab import archive, export, plan, protocol
+from inna.lab.reporting.page import publish
+from inna.lab.running.workers import Workers
 
 
 class MadeUp(Workers):
@@ -77,7 +78,7 @@ def main() -> None:
         started = time.perf_counter()
         results, _ = archive.results(folder, made)
         loaded = time.perf_counter()
-        report.publish(folder, made, results)
+        publish(folder, made, results)
         published = time.perf_counter()
         export.write(folder, "csv")
         exported = time.perf_counter()

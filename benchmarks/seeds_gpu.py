@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from inna.lab import networks, optimizers, provenance
 from inna.lab.plan import Problem, Run
-from inna.lab.workers import Workers
+from inna.lab.running import networks, optimizers, provenance
+from inna.lab.running.workers import Workers
 
 SHAPE, CLASSES, BATCH = (3, 32, 32), 10, 32
 

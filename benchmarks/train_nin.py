@@ -20,9 +20,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from inna.lab import networks, optimizers, provenance, training
 from inna.lab.data import Dataset
 from inna.lab.plan import Problem, Run
+from inna.lab.running import networks, optimizers, provenance, training
 
 SHAPE, CLASSES, WARM_UP = (3, 32, 32), 10, 3
 AfterStep = Callable[[float], None]

@@ -11,7 +11,7 @@ import torch
 from step_torch import FLAGS, clock, processor
 from torch import nn
 
-from inna.lab.networks import nin
+from inna.lab.running.networks import nin
 from inna.torch import INNA, INNAprop
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inna.lab import plan, protocol
+from inna.lab import plan
+from inna.lab.results.curves import Curve, GridPoint, Result, decayed
 
 
 def run(losses: Sequence[float | None], *, seconds: float = 2.0) -> list[dict[str, Any]]:
@@ -21,20 +22,16 @@ def run(losses: Sequence[float | None], *, seconds: float = 2.0) -> list[dict[st
     ]
 
 
-def curve(setting: plan.Setting, level: float, *, seeds: int = 5, epochs: int = 4) -> protocol.Curve:
+def curve(setting: plan.Setting, level: float, *, seeds: int = 5, epochs: int = 4) -> Curve:
     """Losses that halve with each epoch, a tenth of the level apart from seed to seed."""
     runs = [run([level * (1 + 0.1 * seed) * 0.5**e for e in range(epochs + 1)]) for seed in range(seeds)]
-    grid = [protocol.GridPoint(0.1, [level] * seeds), protocol.GridPoint(1.0, [None] * seeds)]
-    return protocol.Curve(setting, grid, 0.1, runs)
+    grid = [GridPoint(0.1, [level] * seeds), GridPoint(1.0, [None] * seeds)]
+    return Curve(setting, grid, 0.1, runs)
 
 
-def result(of: plan.Plan, problem: int = 0, *, epochs: int = 4) -> protocol.Result:
+def result(of: plan.Plan, problem: int = 0, *, epochs: int = 4) -> Result:
     """One curve after the other is worse, the decays are the best of all."""
     curves = [curve(setting, 2 + i, epochs=epochs) for i, setting in enumerate(of.settings)]
     best = next((c for c in curves if c.setting.role == "candidate"), None)
-    decays = [
-        curve(protocol.decayed(best.setting, q), 1.0 + q, epochs=epochs)
-        for q in of.decays
-        if best is not None
-    ]
-    return protocol.Result(of.problems[problem], curves, decays, best)
+    decays = [curve(decayed(best.setting, q), 1.0 + q, epochs=epochs) for q in of.decays if best is not None]
+    return Result(of.problems[problem], curves, decays, best)

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from inna import __version__
-from inna.lab import engines, protocol, records
-from inna.lab.engines import _placing
-from inna.lab.execution import Order, carry_out
+from inna.lab import protocol, records
 from inna.lab.plan import Run
-from inna.lab.workers import Workers
+from inna.lab.running import engines
+from inna.lab.running.engines import _placing
+from inna.lab.running.execution import Order, carry_out
+from inna.lab.running.workers import Workers
 from short_plan import PLAN, RUNS, alive, command, lasting, until
 
 pytestmark = [
@@ -183,7 +184,7 @@ def test_an_interrupted_command_s_workers_stop_after_the_epoch(where: dict[str, 
     root, long = tmp_path / "runs", RUNS[0].model_copy(update={"epochs": 1000})
     (tmp_path / "driver.py").write_text(
         "import sys\nfrom pathlib import Path\n"
-        "from inna.lab.plan import Run\nfrom inna.lab.workers import Workers\n"
+        "from inna.lab.plan import Run\nfrom inna.lab.running.workers import Workers\n"
         "with Workers(Path(sys.argv[1]), engine='dask', address=sys.argv[2], jobs=2) as workers:\n"
         "    workers.execute([Run.model_validate_json(sys.argv[3])], '')\n"
     )
@@ -289,7 +290,7 @@ def test_threads_are_the_run_s_and_not_the_worker_s(pool: Workers, modules: Path
 
 def test_a_worker_imports_no_torch_before_its_threads_are_set() -> None:
     leaves = (
-        "import inna.lab.execution, inna.lab.engines._local, inna.lab.engines._ray, inna.lab.engines._dask"
+        "import inna.lab.running.execution as _; from inna.lab.running.engines import _local, _ray, _dask"
     )
     probe = f"import sys; {leaves}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, check=True).stdout == b"False\n"
@@ -310,7 +311,7 @@ def test_a_ray_cluster_that_does_not_answer_is_one_line(address: str, tmp_path: 
 def test_a_dask_cluster_that_does_not_answer_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from inna.lab.engines import _dask
+    from inna.lab.running.engines import _dask
 
     monkeypatch.setattr(_dask, "TIMEOUT", 0.5)
     with (
@@ -333,7 +334,7 @@ def unanswered() -> Iterator[int]:
 def test_a_dask_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from distributed import LocalCluster
 
-    from inna.lab.engines import _dask
+    from inna.lab.running.engines import _dask
 
     monkeypatch.setattr(_dask, "TIMEOUT", 0.5)
     with (
@@ -394,7 +395,7 @@ def test_a_worker_with_another_disk_or_another_inna_does_nothing(
 def test_a_missing_engine_says_how_to_get_it(
     engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delitem(sys.modules, f"inna.lab.engines._{engine}", raising=False)
+    monkeypatch.delitem(sys.modules, f"inna.lab.running.engines._{engine}", raising=False)
     monkeypatch.setitem(sys.modules, engine, None)
     with (
         pytest.raises(

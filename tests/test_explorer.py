@@ -15,7 +15,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from inna.lab import explorer, figure1
+from inna.lab.gallery import explorer, figure1
 
 Array = NDArray[np.float64]
 EVERY = 25  # of the points is compared

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from inna.lab import figure1
+from inna.lab.gallery import figure1
 
 
 @pytest.mark.parametrize("panel", figure1.PRINTED, ids=lambda panel: panel.name)

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from inna.lab import drawing, figure1, figures, paper, plan, protocol
+from inna.lab import plan, style
+from inna.lab.gallery import figure1
+from inna.lab.reporting import drawing, figures
+from inna.lab.results import paper
+from inna.lab.results.curves import Curve, GridPoint, Result
 from made_results import curve
 from made_results import result as made
 
@@ -39,11 +43,11 @@ OWN = QUICK.model_copy(
 
 
 @pytest.fixture
-def result() -> protocol.Result:
+def result() -> Result:
     return made(QUICK)
 
 
-def pictures(of: plan.Plan, *results: protocol.Result) -> dict[str, figures.Picture]:
+def pictures(of: plan.Plan, *results: Result) -> dict[str, figures.Picture]:
     return {picture.name: picture for picture in figures.pictures(of, results)}
 
 
@@ -56,7 +60,7 @@ def panels(picture: figures.Picture) -> list[figures.Panel]:
     return [panel for column in picture.columns for panel in column]
 
 
-def test_same_curve_same_colour_and_line_as_in_the_paper(result: protocol.Result) -> None:
+def test_same_curve_same_colour_and_line_as_in_the_paper(result: Result) -> None:
     drawn: dict[str, Any] = {}
     for name in ("figure2", "figure3", "figure4"):
         drawn |= lines(drawing.draw(pictures(QUICK, result)[name]), 0)
@@ -79,7 +83,7 @@ def test_an_optimizer_has_one_look_in_all_figures_and_no_other_has_it(of: plan.P
     assert len(set.union(*looks.values())) == len(looks)
 
 
-def test_curves_are_means_and_bands_reach_from_the_best_run_to_the_worst(result: protocol.Result) -> None:
+def test_curves_are_means_and_bands_reach_from_the_best_run_to_the_worst(result: Result) -> None:
     fig = drawing.draw(pictures(QUICK, result)["figure2"])
     losses = result.curves[0].series("train_loss")
     line = lines(fig, 0)["INNA (0.1, 0.1)"]
@@ -92,7 +96,7 @@ def test_curves_are_means_and_bands_reach_from_the_best_run_to_the_worst(result:
     np.testing.assert_allclose(accuracy, result.curves[0].series("test_accuracy").mean(axis=0))
 
 
-def test_each_figure_shows_its_curves_and_names_its_axes(result: protocol.Result) -> None:
+def test_each_figure_shows_its_curves_and_names_its_axes(result: Result) -> None:
     drawn = {name: drawing.draw(picture) for name, picture in pictures(QUICK, result).items()}
     assert list(drawn) == ["figure2", "figure3", "figure4", "sensitivity", "time_to_target", "profiles"]
     assert len(lines(drawn["figure2"], 0)) == len(lines(drawn["figure2"], 1)) == 4
@@ -123,13 +127,13 @@ def test_a_plan_without_candidates_has_its_figures(tmp_path: Path) -> None:
     assert "figure3" in pictures(lone, made(lone))
 
 
-def test_a_diverged_run_ends_the_mean_and_a_hopeless_setting_is_left_out(result: protocol.Result) -> None:
+def test_a_diverged_run_ends_the_mean_and_a_hopeless_setting_is_left_out(result: Result) -> None:
     broken = curve(QUICK.settings[1], 1.0)
     broken.runs[0][2:] = [
         {"epoch": 2, "train_loss": None, "test_accuracy": None, "diverged": True, "seconds": 1.0}
     ]
-    hopeless = protocol.Curve(QUICK.settings[2], [protocol.GridPoint(1.0, [None])], None, [])
-    mixed = protocol.Result(result.problem, [result.curves[0], broken, hopeless], [], result.curves[0])
+    hopeless = Curve(QUICK.settings[2], [GridPoint(1.0, [None])], None, [])
+    mixed = Result(result.problem, [result.curves[0], broken, hopeless], [], result.curves[0])
     drawn = lines(drawing.draw(pictures(QUICK, mixed)["figure2"]), 0)
     assert list(drawn) == ["INNA (0.1, 0.1)", "INNA (0.5, 0.1)"]
     assert np.isnan(drawn["INNA (0.5, 0.1)"].get_ydata()[2:]).all()
@@ -137,12 +141,12 @@ def test_a_diverged_run_ends_the_mean_and_a_hopeless_setting_is_left_out(result:
 
 def test_the_whole_grid_is_shown_with_what_was_chosen_and_what_diverged() -> None:
     grid = [
-        protocol.GridPoint(0.1, [2.0, 1.0]),
-        protocol.GridPoint(1.0, [0.5, 0.1]),
-        protocol.GridPoint(10.0, [None, 3.0]),
+        GridPoint(0.1, [2.0, 1.0]),
+        GridPoint(1.0, [0.5, 0.1]),
+        GridPoint(10.0, [None, 3.0]),
     ]
-    one = protocol.Curve(QUICK.settings[0], grid, 1.0, curve(QUICK.settings[0], 1.0, seeds=2).runs)
-    picture = pictures(QUICK, protocol.Result(QUICK.problems[0], [one], [], one))["sensitivity"]
+    one = Curve(QUICK.settings[0], grid, 1.0, curve(QUICK.settings[0], 1.0, seeds=2).runs)
+    picture = pictures(QUICK, Result(QUICK.problems[0], [one], [], one))["sensitivity"]
     curve_, *marks = picture.columns[0][0].lines
     assert curve_.low is not None
     assert curve_.high is not None
@@ -156,7 +160,7 @@ def test_the_whole_grid_is_shown_with_what_was_chosen_and_what_diverged() -> Non
     assert marks[1].y[0] > 3
 
 
-def test_time_to_target_is_the_median_over_the_seeds(result: protocol.Result) -> None:
+def test_time_to_target_is_the_median_over_the_seeds(result: Result) -> None:
     epochs, seconds = panels(pictures(QUICK, result)["time_to_target"])
     line = next(line for line in epochs.lines if line.label == "SGD")
     losses = result.curves[4].series("train_loss")
@@ -191,25 +195,25 @@ def test_the_papers_plan_has_the_printed_curves_under_its_own_and_no_other_plan_
 
 def test_an_unfinished_plan_has_the_figures_of_what_there_is() -> None:
     begun = curve(QUICK.settings[0], 2.0)
-    waiting = protocol.Curve(QUICK.settings[4], [protocol.GridPoint(0.1, [1.0], 4)], None, [])
-    chosen = protocol.Curve(QUICK.settings[5], waiting.grid, 0.1, [[]] * 5)
-    drawn = pictures(QUICK, protocol.Result(QUICK.problems[0], [begun, waiting, chosen], [], begun))
+    waiting = Curve(QUICK.settings[4], [GridPoint(0.1, [1.0], 4)], None, [])
+    chosen = Curve(QUICK.settings[5], waiting.grid, 0.1, [[]] * 5)
+    drawn = pictures(QUICK, Result(QUICK.problems[0], [begun, waiting, chosen], [], begun))
     assert [line.label for line in drawn["figure3"].columns[0][0].lines] == ["INNA (0.1, 0.1)"]
     assert {line.label for line in panels(drawn["sensitivity"])[1].lines} == {"SGD", "ADAGRAD"}
     for picture in drawn.values():
         drawing.draw(picture)
-    nothing = protocol.Curve(QUICK.settings[0], [protocol.GridPoint(0.1, [], 5)], None, [])
-    assert pictures(QUICK, protocol.Result(QUICK.problems[0], [nothing], [], nothing)) == {}
+    nothing = Curve(QUICK.settings[0], [GridPoint(0.1, [], 5)], None, [])
+    assert pictures(QUICK, Result(QUICK.problems[0], [nothing], [], nothing)) == {}
 
 
 def test_drawing_leaves_the_users_settings_alone_and_draws_the_same_twice(
-    result: protocol.Result, tmp_path: Path
+    result: Result, tmp_path: Path
 ) -> None:
     before = dict(mpl.rcParams)
     picture = pictures(QUICK, result)["figure2"]
-    files: Sequence[Path] = drawing.save(drawing.draw(picture), tmp_path, "figure2")
+    files: Sequence[Path] = style.save(drawing.draw(picture), tmp_path, "figure2")
     first = [file.read_bytes() for file in files]
-    drawing.save(drawing.draw(picture), tmp_path, "figure2")
+    style.save(drawing.draw(picture), tmp_path, "figure2")
     assert [file.read_bytes() for file in files] == first
     assert dict(mpl.rcParams) == before
 
@@ -217,8 +221,8 @@ def test_drawing_leaves_the_users_settings_alone_and_draws_the_same_twice(
 def test_dollars_in_a_label_are_no_mathematics(tmp_path: Path) -> None:
     setting = QUICK.settings[4].model_copy(update={"label": "costs $1_ or $2^"})
     one = curve(setting, 1.0)
-    drawn = pictures(QUICK, protocol.Result(QUICK.problems[0], [one], [], None))
-    drawing.save(drawing.draw(drawn["figure3"]), tmp_path, "figure3")
+    drawn = pictures(QUICK, Result(QUICK.problems[0], [one], [], None))
+    style.save(drawing.draw(drawn["figure3"]), tmp_path, "figure3")
 
 
 def test_the_numbers_of_figure_1() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from inna.lab import records, workers
+from inna.lab import records
+from inna.lab.running import workers
 from short_plan import RUNS, alive, command, finish, lasting, until
 
 pytestmark = [

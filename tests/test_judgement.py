@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inna.lab import judgement, paper, plan, protocol
-from inna.lab.findings import findings, unfinished
+from inna.lab import plan
+from inna.lab.results import judgement, paper
+from inna.lab.results.curves import Curve, GridPoint, Result, Summary, decayed
+from inna.lab.results.findings import findings, unfinished
 from made_results import curve, result, run
 
 QUICK = plan.load("quick")
@@ -15,8 +17,8 @@ PAPER = plan.load("paper")
 SETTING = QUICK.settings[0]
 
 
-def of(*runs: Sequence[float | None], grid: list[protocol.GridPoint] | None = None) -> protocol.Curve:
-    return protocol.Curve(SETTING, grid or [], 0.1, [run(losses) for losses in runs])
+def of(*runs: Sequence[float | None], grid: list[GridPoint] | None = None) -> Curve:
+    return Curve(SETTING, grid or [], 0.1, [run(losses) for losses in runs])
 
 
 def test_an_interval_is_students_and_a_single_seed_has_none() -> None:
@@ -67,7 +69,7 @@ def test_curves_are_compared_where_both_have_come_and_over_the_seeds_that_both_h
 def test_of_an_unfinished_plan_the_runs_that_came_furthest_count() -> None:
     unfinished = of([2, 1, 0.5], [2, 1], [2, 1, 0.3], [])
     assert unfinished.counted == [0, 2]
-    assert unfinished.final("train_loss") == protocol.Summary(0.4, 0.3, 0.5)
+    assert unfinished.final("train_loss") == Summary(0.4, 0.3, 0.5)
     assert of([2, 1, 0.5], [2, None]).counted == [0, 1]
 
 
@@ -83,30 +85,30 @@ def test_targets_come_from_the_data() -> None:
     worst = 8 * 1.2 * 0.5**4  # ADAM, the last of the settings
     assert [t.name for t in found] == ["10", "1", "where ADAM ends", "0.1"]
     assert [t.loss for t in found] == pytest.approx([10, 1, worst, 0.1])
-    hopeless = protocol.Result(QUICK.problems[0], [dataclasses.replace(of([]), lr=None)], [], None)
+    hopeless = Result(QUICK.problems[0], [dataclasses.replace(of([]), lr=None)], [], None)
     assert judgement.targets(hopeless) == []
 
 
 def test_performance_profiles_by_hand() -> None:
     fast, slow = QUICK.settings[0], QUICK.settings[4]
     curves = [
-        protocol.Curve(fast, [], 0.1, [run([10, 1, 0.5, 0]), run([10, 9, 8, 7])]),
-        protocol.Curve(slow, [], 0.1, [run([10, 8, 1, 0.5]), run([10, 9, 8, 0])]),
+        Curve(fast, [], 0.1, [run([10, 1, 0.5, 0]), run([10, 9, 8, 7])]),
+        Curve(slow, [], 0.1, [run([10, 8, 1, 0.5]), run([10, 9, 8, 0])]),
     ]
-    found = judgement.profile([protocol.Result(QUICK.problems[0], curves, [], None)], 0.1)
+    found = judgement.profile([Result(QUICK.problems[0], curves, [], None)], 0.1)
     assert {name: list(ratios) for name, ratios in found.ratios.items()} == {
         fast.label: [1, math.inf],
         slow.label: [2, 1],
     }
     assert [found.share(slow.label, ratio) for ratio in (1, 1.9, 2)] == [0.5, 0.5, 1]
     assert found.share(fast.label, 1e9) == 0.5
-    two = [protocol.Result(QUICK.problems[0], c, [], None) for c in (curves, curves[:1])]
+    two = [Result(QUICK.problems[0], c, [], None) for c in (curves, curves[:1])]
     assert list(judgement.profile(two, 0.1).ratios) == [fast.label]  # what every problem has
 
 
 def test_the_grid_judged() -> None:
     losses: dict[float, list[float | None]] = {0.01: [2.0], 0.1: [1.0], 0.2: [0.6], 0.5: [0.9], 1: [None]}
-    grid = [protocol.GridPoint(lr, values) for lr, values in losses.items()]
+    grid = [GridPoint(lr, values) for lr, values in losses.items()]
     found = judgement.sensitivity(of([2, 1], grid=grid))
     assert found is not None
     assert (found.best.lr, found.low, found.high, found.on_edge, found.diverged) == (0.2, 0.1, 0.5, False, 1)
@@ -117,12 +119,12 @@ def test_the_grid_judged() -> None:
     assert judgement.sensitivity(of([2, 1], grid=grid[4:])) is None
 
 
-def as_printed(setting: plan.Setting, name: str, *, epochs: int, shift: float = 0.0) -> protocol.Curve:
+def as_printed(setting: plan.Setting, name: str, *, epochs: int, shift: float = 0.0) -> Curve:
     """Two seeds whose mean is the printed one, times 10^shift."""
     printed = paper.printed(PAPER.problems[1], "train_loss", name)
     assert printed is not None
     losses = printed.mean[: epochs + 1] * 10**shift
-    return protocol.Curve(setting, [], 0.1, [run(list(losses * f)) for f in (0.9, 1.1)])
+    return Curve(setting, [], 0.1, [run(list(losses * f)) for f in (0.9, 1.1)])
 
 
 def test_the_distance_to_the_printed_curves() -> None:
@@ -131,8 +133,8 @@ def test_the_distance_to_the_printed_curves() -> None:
         as_printed(inna, "INNA (0.1, 0.1)", epochs=200),
         as_printed(adam, "ADAM", epochs=60, shift=1),
     ]
-    decays = [as_printed(protocol.decayed(inna, 0.25), "k^-1/4", epochs=20)]
-    found = paper.distances(PAPER, protocol.Result(PAPER.problems[1], curves, decays, curves[0]))
+    decays = [as_printed(decayed(inna, 0.25), "k^-1/4", epochs=20)]
+    found = paper.distances(PAPER, Result(PAPER.problems[1], curves, decays, curves[0]))
     losses = [(d.label, d.epoch, round(d.difference, 3), d.inside) for d in found if d.field == "train_loss"]
     assert losses == [
         *[("INNA (0.1, 0.1)", epoch, 0.0, True) for epoch in (15, 50, 100, 150, 200)],
@@ -196,14 +198,12 @@ def test_findings_come_from_the_records() -> None:
 
 
 def test_findings_of_what_diverged_or_has_not_begun() -> None:
-    nothing = protocol.Curve(SETTING, [protocol.GridPoint(0.1, [], 5)], None, [])
-    assert findings(QUICK, protocol.Result(QUICK.problems[0], [nothing], [], nothing)) == [
-        "No long run has begun."
-    ]
+    nothing = Curve(SETTING, [GridPoint(0.1, [], 5)], None, [])
+    assert findings(QUICK, Result(QUICK.problems[0], [nothing], [], nothing)) == ["No long run has begun."]
     wild = of([2, None], [2, None])
-    assert findings(QUICK, protocol.Result(QUICK.problems[0], [wild], [], wild)) == ["Every run diverged."]
+    assert findings(QUICK, Result(QUICK.problems[0], [wild], [], wild)) == ["Every run diverged."]
     one = [curve(QUICK.settings[i], 2.0 + i, seeds=1) for i in (4, 5)]
-    said = findings(QUICK, protocol.Result(QUICK.problems[0], one, [], None))
+    said = findings(QUICK, Result(QUICK.problems[0], one, [], None))
     assert any("SGD cannot be told from ADAGRAD" in s and "no interval, 1 paired seed)" in s for s in said)
 
 

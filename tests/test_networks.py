@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from inna.lab import networks
+from inna.lab.running import networks
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int = 10, **kw: Any) -> torch.nn.Sequential:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from inna.lab import optimizers, plan
+from inna.lab import plan
 from inna.lab.plan import Plan, PlanError, Run, validated
+from inna.lab.running import optimizers
 
 SOUND: dict[str, Any] = {
     "name": "test",

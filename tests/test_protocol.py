@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inna.lab import data, protocol, records, training, workers
+from inna.lab import data, protocol, records
 from inna.lab.plan import Plan, Run, validated
+from inna.lab.results.curves import Curve, GridPoint, Result, Summary
+from inna.lab.running import training, workers
 
 PLAN: dict[str, Any] = {
     "name": "test",
@@ -64,14 +66,14 @@ DIGITS = data.load("digits", train=100, test=50)
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, protocol.Result]:
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Here, Result]:
     here = Here(tmp_path_factory.mktemp("runs"), DIGITS)
     (result,) = protocol.reproduce(validated(Plan, PLAN), here, [2, 3, 4])
     return here, result
 
 
 def test_gamma_0_has_the_smallest_mean_training_loss_of_the_grid(
-    reproduced: tuple[Here, protocol.Result],
+    reproduced: tuple[Here, Result],
 ) -> None:
     _, result = reproduced
     for curve in result.curves + result.decays:
@@ -80,7 +82,7 @@ def test_gamma_0_has_the_smallest_mean_training_loss_of_the_grid(
 
 
 def test_the_grid_grows_while_its_best_point_lies_on_its_edge(
-    reproduced: tuple[Here, protocol.Result],
+    reproduced: tuple[Here, Result],
 ) -> None:
     _, result = reproduced
     steps = {curve.setting.label: [point.lr for point in curve.grid] for curve in result.curves}
@@ -88,7 +90,7 @@ def test_the_grid_grows_while_its_best_point_lies_on_its_edge(
     assert steps["ADAM"] == [0.005, 0.01, 0.1]
 
 
-def test_figure_3_shows_the_best_inna_of_figure_2(reproduced: tuple[Here, protocol.Result]) -> None:
+def test_figure_3_shows_the_best_inna_of_figure_2(reproduced: tuple[Here, Result]) -> None:
     _, result = reproduced
     assert result.best
     losses = {c.setting.label: c.series("train_loss")[:, -1].mean() for c in result.candidates}
@@ -97,7 +99,7 @@ def test_figure_3_shows_the_best_inna_of_figure_2(reproduced: tuple[Here, protoc
     assert [c.setting.label for c in result.compared] == ["SGD", "ADAM", result.best.setting.label]
 
 
-def test_figure_4_runs_the_best_inna_with_its_own_gamma_0(reproduced: tuple[Here, protocol.Result]) -> None:
+def test_figure_4_runs_the_best_inna_with_its_own_gamma_0(reproduced: tuple[Here, Result]) -> None:
     _, result = reproduced
     (decay,) = result.decays
     assert result.best
@@ -106,9 +108,7 @@ def test_figure_4_runs_the_best_inna_with_its_own_gamma_0(reproduced: tuple[Here
     assert len(decay.grid) >= 2
 
 
-def test_swapping_the_test_labels_changes_no_choice(
-    reproduced: tuple[Here, protocol.Result], tmp_path: Path
-) -> None:
+def test_swapping_the_test_labels_changes_no_choice(reproduced: tuple[Here, Result], tmp_path: Path) -> None:
     _, result = reproduced
     swapped = dataclasses.replace(DIGITS, y_test=(DIGITS.y_test + 1) % 10)
     (other,) = protocol.reproduce(validated(Plan, PLAN), Here(tmp_path, swapped), [2, 3, 4])
@@ -176,18 +176,18 @@ def test_the_statistics_of_a_curve() -> None:
         return [{"epoch": e, "train_loss": x, "diverged": x is None} for e, x in enumerate(losses)]
 
     setting = validated(Plan, PLAN).settings[0]
-    curve = protocol.Curve(setting, [], 0.1, [run(2.0, 1.0, 0.5), run(2.0, 1.0, 1.5)])
-    assert curve.final("train_loss") == protocol.Summary(1.0, 0.5, 1.5)
+    curve = Curve(setting, [], 0.1, [run(2.0, 1.0, 0.5), run(2.0, 1.0, 1.5)])
+    assert curve.final("train_loss") == Summary(1.0, 0.5, 1.5)
     assert curve.diverged == 0
-    broken = protocol.Curve(setting, [], 0.1, [run(2.0, 1.0, 0.5), run(2.0, None)])
+    broken = Curve(setting, [], 0.1, [run(2.0, 1.0, 0.5), run(2.0, None)])
     assert broken.diverged == 1
     assert math.isnan(broken.final("train_loss").mean)
     assert (broken.final("train_loss").low, broken.final("train_loss").high) == (0.5, 0.5)
 
 
 def test_one_grid_point_loses_to_its_smaller_neighbour_when_all_diverge() -> None:
-    assert protocol._wider([protocol.GridPoint(1.0, [None, 1.0])]) == [0.5, 1.0]
-    assert protocol._wider([protocol.GridPoint(0.1, [1.0]), protocol.GridPoint(0.2, [0.5])]) == [
+    assert protocol._wider([GridPoint(1.0, [None, 1.0])]) == [0.5, 1.0]
+    assert protocol._wider([GridPoint(0.1, [1.0]), GridPoint(0.2, [0.5])]) == [
         0.1,
         0.2,
         0.5,

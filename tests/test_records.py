@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inna.lab import records
+from inna.lab import files, records
 
 
 def lines(n: int) -> list[dict[str, object]]:
@@ -64,14 +64,14 @@ def test_numbers_that_json_does_not_know_are_refused(log: Path) -> None:
 
 def test_a_failing_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "report.html"
-    records.write_atomically(file, b"old")
+    files.write_atomically(file, b"old")
 
     def full_disk(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        records.write_atomically(file, b"new")
+        files.write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from inna import cli
-from inna.lab import archive, data, export, plan, protocol, records, report, training, workers
+from inna.lab import archive, data, export, plan, protocol, records
+from inna.lab.reporting.page import publish
+from inna.lab.running import training, workers
 from made_results import result as made
 
 HOSTILE = "<script>alert(1)</script><b>&$k^-1"
@@ -51,7 +53,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a plan that has come to its end, with its report."""
     folder = tmp_path_factory.mktemp("done")
     archive.keep_plan(folder, PLAN)
-    report.publish(folder, PLAN, protocol.reproduce(PLAN, Here(folder / "runs"), [2, 3, 4]))
+    publish(folder, PLAN, protocol.reproduce(PLAN, Here(folder / "runs"), [2, 3, 4]))
     return folder
 
 
@@ -312,7 +314,7 @@ def test_parquet_without_pyarrow_is_told_and_leaves_nothing(
 
 def test_the_report_of_the_papers_plan_tells_the_distance_to_the_printed_curves(tmp_path: Path) -> None:
     papers = plan.load("paper", datasets=["cifar10"])
-    report.publish(tmp_path, papers, [made(papers, epochs=20)])
+    publish(tmp_path, papers, [made(papers, epochs=20)])
     reader = Reader()
     page = (tmp_path / "report.html").read_text()
     reader.feed(page)

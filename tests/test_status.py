@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from inna.lab import archive, data, records, status, training
+from inna.lab import archive, data, records, status
 from inna.lab.plan import Plan, Run, validated
+from inna.lab.running import training
 
 DIGITS = data.load("digits", train=60, test=20)
 PLAN = validated(

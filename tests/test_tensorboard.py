@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from inna.lab import data, records, tensorboard, training
+from inna.lab import data, records, tensorboard
 from inna.lab.plan import Problem, Run
+from inna.lab.running import training
 
 DIGITS = data.load("digits", train=60, test=20)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from inna import hyperparameters
-from inna.lab import drawing, theory
+from inna.lab import style
+from inna.lab.gallery import theory
 
 
 @functools.cache
@@ -122,6 +123,6 @@ def test_the_command_draws_them_all(tmp_path: Path) -> None:
 
 def test_the_same_picture_is_the_same_file(tmp_path: Path) -> None:
     first, second = (
-        drawing.save(theory.draw_d_criticality(), tmp_path, name)[1].read_bytes() for name in ("a", "b")
+        style.save(theory.draw_d_criticality(), tmp_path, name)[1].read_bytes() for name in ("a", "b")
     )
     assert first == second

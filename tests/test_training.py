@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from inna.lab import data, networks, optimizers, records, training
+from inna.lab import data, records
 from inna.lab.plan import Problem, Run
+from inna.lab.running import networks, optimizers, training
 
 DIGITS = data.load("digits", train=96, test=40)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from inna.lab import data, records, training
+from inna.lab import data, records
 from inna.lab.plan import Problem, Run
+from inna.lab.running import training
 
 pytestmark = [
     pytest.mark.gpu,

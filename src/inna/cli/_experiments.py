@@ -79,7 +79,9 @@ def reproduce(
     if target is Target.theory:
         _draw_theory(out_dir)
         return
-    from ..lab import drawing, figure1, plan, records, report
+    from ..lab import files, plan, style
+    from ..lab.gallery import figure1
+    from ..lab.reporting import page
 
     loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
@@ -91,10 +93,10 @@ def reproduce(
     paths = []
     with FileLock(out_dir / ".lock"):
         if 1 in numbers:
-            paths = [*drawing.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
-            records.write_atomically(paths[-1], figure1.table().encode())
+            paths = [*style.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
+            files.write_atomically(paths[-1], figure1.table().encode())
         drawn = {figure1.TITLE: paths[1]} if paths else {}
-        paths += report.publish(out_dir, loaded, results, drawn=drawn)
+        paths += page.publish(out_dir, loaded, results, drawn=drawn)
     show(loaded, results, paths)
 
 
@@ -221,7 +223,8 @@ def train(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
-    from ..lab import execution, imports, plan, records
+    from ..lab import imports, plan, records
+    from ..lab.running import execution
 
     imports.search(Path())
     run = plan.validated(
@@ -269,21 +272,22 @@ def train(
 
 
 def _draw_theory(out_dir: Path) -> None:
-    from ..lab import drawing, theory
+    from ..lab import style
+    from ..lab.gallery import theory
 
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, draw in theory.PICTURES.items():
-        for path in drawing.save(draw(), out_dir, name):
+        for path in style.save(draw(), out_dir, name):
             print(path)
 
 
 def _run(plan: Any, out_dir: Path, data_dir: Path | None, tensorboard: bool, cluster: dict[str, Any]) -> None:
     """Carry out a whole plan and write its report."""
-    from ..lab import report
+    from ..lab.reporting import page
 
     results = _carry_out(plan, [2, 3, 4], out_dir, data_dir, tensorboard, cluster)
     with FileLock(out_dir / ".lock"):
-        paths = report.publish(out_dir, plan, results)
+        paths = page.publish(out_dir, plan, results)
     show(plan, results, paths)
 
 
@@ -296,7 +300,8 @@ def _carry_out(
     cluster: dict[str, Any],
 ) -> Any:
     """Execute what the figures need of a plan."""
-    from ..lab import archive, protocol, workers
+    from ..lab import archive, protocol
+    from ..lab.running import workers
 
     _check_data(plan, data_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

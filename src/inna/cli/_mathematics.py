@@ -52,7 +52,7 @@ def explain(
 @app.command()
 def explorer(out_dir: OutOption = Path("results")) -> None:
     """Write a page with which Figure 1 can be played: sliders for alpha, beta, the step and the start."""
-    from ..lab import explorer
+    from ..lab.gallery import explorer
 
     out_dir.mkdir(parents=True, exist_ok=True)
     print(explorer.write(out_dir))

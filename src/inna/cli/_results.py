@@ -49,15 +49,17 @@ def status(folder: FolderArgument) -> None:
 @app.command("report")
 def report_(folder: FolderArgument) -> None:
     """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
-    from ..lab import archive, figure1, report
+    from ..lab import archive
+    from ..lab.gallery import figure1
+    from ..lab.reporting import page
 
     plan = archive.read_plan(folder)
     results, missing = archive.results(folder, plan)
     svg = folder / "figure1.svg"
     drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
     with FileLock(folder / ".lock"):
-        paths = report.publish(folder, plan, results, missing, drawn=drawn)
-    for sentence in report.unfinished(missing):
+        paths = page.publish(folder, plan, results, missing, drawn=drawn)
+    for sentence in page.unfinished(missing):
         print(sentence)
     show(plan, results, paths)
 

@@ -69,13 +69,13 @@ def show(plan: Any, results: Any, paths: list[Path]) -> None:
 
 
 def _table(result: Any, epochs: int) -> Table:
-    from ..lab import report
+    from ..lab.reporting import page
 
     table = Table(title=f"{result.problem.title}, {result.problem.network}, after {epochs} epochs")
     table.add_column("optimizer", no_wrap=True)
     for heading in ("gamma_0", "training loss", "best to worst", "test accuracy", "worst to best"):
         table.add_column(heading, justify="right")
-    for row in report.rows(result):
+    for row in page.rows(result):
         loss, accuracy = row["loss"], row["accuracy"]
         if not row["seeds"]:
             step = "none" if row["lr"] is None else f"{row['lr']:g}"

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from . import protocol, records
+from .files import write_atomically
 from .plan import Plan, Run, validated
-from .workers import Workers
+from .results.curves import Result
+from .running.workers import Workers
 
 __all__ = ["Archive", "keep_plan", "read_plan", "results"]
 
@@ -41,9 +43,7 @@ class Archive(Workers):
         return self._read[run.folder]
 
 
-def results(
-    folder: Path, plan: Plan, figures: Collection[int] = (2, 3, 4)
-) -> tuple[list[protocol.Result], list[Run]]:
+def results(folder: Path, plan: Plan, figures: Collection[int] = (2, 3, 4)) -> tuple[list[Result], list[Run]]:
     """The results of a plan as far as the disk holds them, and the runs that are not complete.
 
     Raises:
@@ -56,7 +56,7 @@ def results(
 def keep_plan(folder: Path, plan: Plan) -> None:
     """Write a plan beside its runs, so that `read_plan` finds it."""
     content = json.dumps(plan.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    records.write_atomically(folder / "plan.json", f"{content}\n".encode())
+    write_atomically(folder / "plan.json", f"{content}\n".encode())
 
 
 def read_plan(folder: Path) -> Plan:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import records
+from .files import write_atomically
 from .plan import Plan, validated
 
 __all__ = ["keep", "plan", "setting", "toml"]
@@ -61,7 +61,7 @@ def keep(path: Path, plan: Plan) -> None:
             f"{path} is another plan: go on with `inna run {path}`, or name another folder with --out"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(path, content)
+    write_atomically(path, content)
 
 
 def setting(words: str) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from . import archive, records
+from .files import write_atomically
 from .plan import Plan, Setting
-from .protocol import decay_label, decayed
+from .results.curves import decay_label, decayed
 
 __all__ = ["FORMATS", "table", "write"]
 
@@ -57,7 +58,7 @@ def write(folder: Path, form: str) -> Path:
     """
     encode = FORMATS[form]()
     path = folder / f"records.{form}"
-    records.write_atomically(path, encode(table(folder)))
+    write_atomically(path, encode(table(folder)))
     return path
 
 

@@ -19,9 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from . import data, networks, optimizers
+from . import data
 from .data import DATASETS
 from .imports import search
+from .running import networks, optimizers
 
 __all__ = ["PRESETS", "Plan", "PlanError", "Problem", "Run", "Setting", "file_name", "load", "validated"]
 

@@ -6,10 +6,10 @@ each epoch, only ever appended) and, until it is complete, ``checkpoint.pt``.
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from .files import named, write_atomically
 
 __all__ = [
     "VOLATILE",
@@ -20,7 +20,6 @@ __all__ = [
     "last_epoch",
     "read",
     "rewind",
-    "write_atomically",
 ]
 
 VOLATILE = ("seconds", "time", "host", "process", "worker")
@@ -34,7 +33,7 @@ class RecordError(ValueError):
 def append(path: Path, record: dict[str, Any]) -> None:
     """Append one record; a crash in between leaves at most a torn last line, which `read` ignores."""
     line = json.dumps(record, allow_nan=False) + "\n"
-    with _named(path), path.open("ab") as file:
+    with named(path), path.open("ab") as file:
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -99,37 +98,3 @@ def last_epoch(path: Path) -> int:
     """How far a run has come: the epoch of its last record, 0 if there is none."""
     found = read(path)
     return int(found[-1]["epoch"]) if found else 0
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing, even if the machine dies on the way; one writer at a time."""
-    temporary = _temporary(path)
-    try:
-        with _named(path), temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove(path: Path) -> None:
-    """Remove a file that was written atomically, and what a killed writer of it has left."""
-    for left in (path, _temporary(path)):
-        left.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """A full disk's error does not say which file was being written: add it."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, f"cannot write: {os.strerror(error.errno)}", str(path)) from None
-        raise

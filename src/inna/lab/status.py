@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from . import archive, records
 from .plan import Plan, Run
-from .protocol import Curve, Result
+from .results.curves import Curve, Result
 
 __all__ = ["Line", "Status", "status"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import judgement, paper
-from .plan import Plan, Run
-from .protocol import Curve, Result
+from ..plan import Plan, Run
+from .curves import Curve, Result
 
 __all__ = ["findings", "unfinished"]
 

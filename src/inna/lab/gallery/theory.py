@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ..dynamics import (
+from ...dynamics import (
     DIN,
     energy,
     energy_rate,
@@ -20,9 +20,9 @@ from ..dynamics import (
     on_quadratic,
     power_law,
 )
-from ..nonsmooth import FiniteSum
-from ..reference import psi_from_momentum
-from .drawing import SETTINGS
+from ...nonsmooth import FiniteSum
+from ...reference import psi_from_momentum
+from ..style import SETTINGS
 
 __all__ = [
     "PICTURES",

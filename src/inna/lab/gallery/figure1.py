@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..reference import initial_psi, inna_step
-from .drawing import SETTINGS
+from ...reference import initial_psi, inna_step
+from ..style import SETTINGS
 
 __all__ = [
     "CAPTIONED",
@@ -122,7 +122,7 @@ def printed_curves() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
         >>> sorted(printed_curves())
         ['a', 'b', 'c']
     """
-    curves = json.loads((Path(__file__).parent / "printed" / "figure1.json").read_text())["curves"]
+    curves = json.loads((Path(__file__).parent / "figure1.json").read_text())["curves"]
     return {
         name: (np.array(curve["iteration"]), np.array(curve["log10_objective"]))
         for name, curve in curves.items()

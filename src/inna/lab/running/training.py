@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
-from . import graphs, networks, optimizers, provenance, records
-from .data import Dataset
-from .plan import Run
+from .. import records
+from ..data import Dataset
+from ..files import remove, write_atomically
+from ..plan import Run
+from . import graphs, networks, optimizers, provenance
 
 __all__ = ["Trainer", "train"]
 
@@ -80,7 +82,7 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
     if begun:
         _check_same_data(folder, data)
     if records.is_complete(log, run.epochs):
-        records.remove(checkpoint)
+        remove(checkpoint)
         return
     trainer = Trainer(run, data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,7 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
     if len(records.rewind(log, trainer.epoch)) != trainer.epoch + 1:  # nothing, or records without checkpoint
         trainer.start()
         records.rewind(log, -1)
-        records.write_atomically(folder / "run.json", _description(run, data))
+        write_atomically(folder / "run.json", _description(run, data))
         records.append(log, trainer.record())
     save = _now_and_then(lambda: trainer.save(checkpoint))
     diverged = False
@@ -102,7 +104,7 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
             trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
         if on_epoch is not None:
             on_epoch(trainer.epoch)
-    records.remove(checkpoint)
+    remove(checkpoint)
 
 
 def _description(run: Run, data: Dataset) -> bytes:
@@ -292,7 +294,7 @@ class Trainer:
             },
             buffer,
         )
-        records.write_atomically(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
         """Take up a checkpoint.

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import schedules
-from .imports import imported
+from ... import schedules
+from ..imports import imported
 
 __all__ = ["build", "decay", "resolve"]
 

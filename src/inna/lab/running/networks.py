@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .imports import imported
+from ..imports import imported
 
 __all__ = ["INITIALISERS", "NETWORKS", "build", "layout", "resolve"]
 

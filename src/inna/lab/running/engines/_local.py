@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._placing import free_slot, processors
 
 if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ..plan import Run
+    from ...plan import Run
 
 __all__ = ["Local"]
 

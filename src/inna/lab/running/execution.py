@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from .. import __version__
+from ... import __version__
 
 if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from .plan import Run
+    from ..plan import Run
 
 __all__ = ["Order", "Outcome", "carry_out", "execute_here", "own_places"]
 
@@ -34,7 +34,7 @@ def execute_here(
 
     Whatever somebody's optimizer or network raises is a RuntimeError of one line.
     """
-    from . import data
+    from .. import data
     from .training import train
 
     folder = root / run.folder
@@ -85,7 +85,7 @@ def carry_out(order: Order) -> Outcome:
     try:
         _check(order, worker)
         sys.path += [place for place in order.places if place not in sys.path]
-        from .plan import Run, validated
+        from ..plan import Run, validated
 
         done = execute_here(
             validated(Run, order.run),

@@ -12,9 +12,10 @@ from typing import Any, Literal, Self
 
 from rich.progress import Progress
 
-from . import engines, records
+from .. import records
+from ..plan import Run
+from . import engines
 from .execution import Order, Outcome, carry_out, own_places
-from .plan import Run
 
 __all__ = ["Workers"]
 

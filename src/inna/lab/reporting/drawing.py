@@ -1,8 +1,6 @@
-"""How a figure becomes a picture file."""
+"""How a figure is drawn: in Matplotlib, with the style of all pictures."""
 
-import io
 import re
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -12,13 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from ..style import SETTINGS
 from .figures import Line, Panel, Picture
-from .records import write_atomically
 
-__all__ = ["SETTINGS", "draw", "save"]
-
-SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.hashsalt": "inna"}
-"""The salt makes the same figure the same file."""
+__all__ = ["draw"]
 
 KINDS: dict[str, dict[str, Any]] = {
     "curve": {"linewidth": 1.6, "markersize": 5},
@@ -56,19 +51,6 @@ def draw(picture: Picture) -> Figure:
         if shown:
             fig.legend(handles=[*shown.values()], loc="outside lower center", ncols=max(1, int(width / 2)))
     return fig
-
-
-def save(fig: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG, whole or not at all."""
-    paths = []
-    for suffix, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
-        buffer = io.BytesIO()
-        with mpl.rc_context(SETTINGS):
-            fig.savefig(buffer, format=suffix, **options)
-        fig.set_layout_engine("none")  # laid out once, for both
-        paths.append(folder / f"{name}.{suffix}")
-        write_atomically(paths[-1], buffer.getvalue())
-    return paths
 
 
 def _panel(ax: Axes, panel: Panel) -> None:

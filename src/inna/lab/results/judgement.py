@@ -1,6 +1,6 @@
 """What the records show, in numbers: confidence, comparisons, time to a target, profiles, sensitivity.
 
-Pure functions of `protocol.Result`. A diverged run never reaches a target and is in no interval.
+Pure functions of `inna.lab.results.curves.Result`. A diverged run never reaches a target and is in no interval.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .protocol import Curve, GridPoint, Result
+from .curves import Curve, GridPoint, Result
 
 __all__ = [
     "CONFIDENCE",

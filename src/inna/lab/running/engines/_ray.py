@@ -15,7 +15,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, Wor
 from ._placing import gpu_share, processors
 
 if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ..plan import Run
+    from ...plan import Run
 
 __all__ = ["Ray"]
 

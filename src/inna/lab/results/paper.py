@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import optimizers
-from .plan import Plan, Problem, Setting
-from .protocol import Curve, Result, decay_label
+from ..running import optimizers
+from ..plan import Plan, Problem, Setting
+from .curves import Curve, Result, decay_label
 
 __all__ = ["EPOCHS", "Distance", "Printed", "distances", "label", "printed", "repeats"]
 
@@ -140,4 +140,4 @@ def _distances(problem: Problem, curve: Curve, field: str, name: str, ours: str)
 @cache
 def _curves() -> Any:
     """Data set -> field -> name -> {from, mean, low, high}."""
-    return json.loads((Path(__file__).parent / "printed" / "figures234.json").read_text())["curves"]
+    return json.loads((Path(__file__).parent / "figures234.json").read_text())["curves"]

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from .. import __version__
+from ... import __version__
 
 __all__ = ["environment"]
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 
 
 def environment(device: str) -> dict[str, Any]:

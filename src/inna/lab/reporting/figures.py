@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 
-from . import judgement, paper
-from .plan import Plan
-from .protocol import Curve, Result, decay_label
+from ..plan import Plan
+from ..results import judgement, paper
+from ..results.curves import Curve, Result, decay_label
 
 __all__ = ["Line", "Look", "Panel", "Picture", "pictures"]
 

@@ -1,7 +1,7 @@
 """Where runs are executed: processes of this machine, or the workers of a Ray or a Dask cluster.
 
 An engine takes work to some process and gives a future of its outcome. It tries nothing twice: what is to be
-done, and done again, is `inna.lab.workers`' business.
+done, and done again, is `inna.lab.running.workers`' business.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ..plan import Run
+    from ...plan import Run
 
 __all__ = ["Engine", "start"]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import jinja2
 from matplotlib.colors import to_hex
 
-from .. import __version__
+from ... import __version__
+from ..files import write_atomically
 from . import figure1
-from .records import write_atomically
 
 __all__ = ["page", "write"]
 
@@ -20,7 +20,9 @@ def page() -> str:
         True
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("inna.lab", "."), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     x, y = figure1.START
     common = {"lr": figure1.LR, "x": x, "y": y, "speed": figure1.INITIAL_SPEED}

@@ -11,12 +11,14 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from .. import __version__
-from . import drawing, figures, interactive, judgement, paper
-from .findings import findings, unfinished
-from .plan import Plan, Run
-from .protocol import Curve, Result
-from .records import write_atomically
+from ... import __version__
+from .. import style
+from ..files import write_atomically
+from ..plan import Plan, Run
+from ..results import judgement, paper
+from ..results.curves import Curve, Result
+from ..results.findings import findings, unfinished
+from . import drawing, figures, interactive
 
 __all__ = ["publish", "rows", "unfinished"]
 
@@ -42,9 +44,11 @@ def publish(
         The files written.
     """
     pictures = figures.pictures(plan, results)
-    paths = [p for picture in pictures for p in drawing.save(drawing.draw(picture), folder, picture.name)]
+    paths = [p for picture in pictures for p in style.save(drawing.draw(picture), folder, picture.name)]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("inna.lab", "."), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     page = environment.get_template("report.html.j2").render(
         plan=plan,
@@ -97,7 +101,7 @@ def publish(
 def rows(result: Result) -> list[dict[str, Any]]:
     """A row for each curve: its label, gamma_0, final loss and accuracy, how many runs diverged and count.
 
-    Loss and accuracy are `protocol.Summary`: mean, low and high over the seeds. The intervals are those of
+    Loss and accuracy are `curves.Summary`: mean, low and high over the seeds. The intervals are those of
     the loss's geometric mean and of the accuracy's mean.
     """
     return [

@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker
 from ._placing import gpu_share, processors
 
 if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ..plan import Run
+    from ...plan import Run
 
 __all__ = ["Dask"]
 

@@ -1,0 +1,6 @@
+"""Results: curves, what they show in numbers and in sentences, and how far they are from the printed ones.
+
+- `inna.lab.results.curves`: what came out, as plain data.
+- `inna.lab.results.judgement`: what it shows, in numbers; `inna.lab.results.findings`: in sentences.
+- `inna.lab.results.paper`: the paper's printed curves.
+"""

@@ -1,0 +1,28 @@
+"""How all pictures look, and how one becomes a file."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from .files import write_atomically
+
+__all__ = ["SETTINGS", "save"]
+
+SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.hashsalt": "inna"}
+"""The salt makes the same figure the same file."""
+
+
+def save(fig: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG, whole or not at all."""
+    paths = []
+    for suffix, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
+        buffer = io.BytesIO()
+        with mpl.rc_context(SETTINGS):
+            fig.savefig(buffer, format=suffix, **options)
+        fig.set_layout_engine("none")  # laid out once, for both
+        paths.append(folder / f"{name}.{suffix}")
+        write_atomically(paths[-1], buffer.getvalue())
+    return paths
