@@ -56,7 +56,7 @@ class Problem(_Data):
     dataset: str
     """A name of `inna.lab.data.DATASETS`, or the path of an .npz file or of a folder of images."""
     network: str
-    """A name of `inna.lab.networks.NETWORKS`, or the import path of a function (shape, classes) -> module."""
+    """A name of `inna.lab.running.networks.NETWORKS`, or the import path of (shape, classes) -> module."""
     train: Count | None = None
     test: Count | None = None
 

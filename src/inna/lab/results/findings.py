@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import judgement, paper
 from ..plan import Plan, Run
+from . import judgement, paper
 from .curves import Curve, Result
 
 __all__ = ["findings", "unfinished"]

@@ -1,6 +1,6 @@
 """What the records show, in numbers: confidence, comparisons, time to a target, profiles, sensitivity.
 
-Pure functions of `inna.lab.results.curves.Result`. A diverged run never reaches a target and is in no interval.
+Pure functions of `curves.Result`. A diverged run never reaches a target and is in no interval.
 """
 
 import math

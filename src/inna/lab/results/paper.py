@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..running import optimizers
 from ..plan import Plan, Problem, Setting
+from ..running import optimizers
 from .curves import Curve, Result, decay_label
 
 __all__ = ["EPOCHS", "Distance", "Printed", "distances", "label", "printed", "repeats"]
