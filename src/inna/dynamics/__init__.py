@@ -28,10 +28,12 @@ from ._energies import (
 )
 from ._flows import gradient_flow, newton_flow
 from ._gradient_system import linearisation, potential, potential_weights
+from ._kurdyka import Kurdyka, energy_descent, energy_slope, kl_inequality
 from ._quadratic import on_quadratic
-from ._rates import kl_exponent, kl_rates, linear_rate, measured_rate, power_law
+from ._rates import Law, kl_exponent, kl_rates, linear_rate, measured_law, measured_rate, power_law
 from ._refinement import Refinement, refine
 from ._shadow import shadow_distance
+from ._studies import Escapes, Limits, saddle_escapes, stochastic_limits
 from ._system import DIN, Solution, Trajectory
 
 __all__ = [
@@ -39,20 +41,28 @@ __all__ = [
     "Ball",
     "Check",
     "Descent",
+    "Escapes",
+    "Kurdyka",
+    "Law",
+    "Limits",
     "Refinement",
     "Solution",
     "Trajectory",
     "descent",
     "energy",
     "energy_bounds",
+    "energy_descent",
     "energy_gradient",
     "energy_rate",
+    "energy_slope",
     "gradient_flow",
     "kl_exponent",
+    "kl_inequality",
     "kl_rates",
     "lambda_range",
     "linear_rate",
     "linearisation",
+    "measured_law",
     "measured_rate",
     "newton_flow",
     "on_quadratic",
@@ -61,5 +71,7 @@ __all__ = [
     "power_law",
     "proof_constants",
     "refine",
+    "saddle_escapes",
     "shadow_distance",
+    "stochastic_limits",
 ]

@@ -36,6 +36,13 @@ class Descent:
         """The predicted powers of 1/t, of the value and of the path, inf if they are linear or better."""
         return kl_rates(self.exponent)
 
+    @property
+    def arrival(self) -> float:
+        """The time by which L reaches its limit, by (23) for a < 1/2; infinite from 1/2 on."""
+        a = self.exponent
+        pull = self.c1 / (self.rho * (1 - a)) ** 2
+        return float(self.gap ** (1 - 2 * a) / ((1 - 2 * a) * pull)) if a < 0.5 else float("inf")
+
     def value_bound(self, elapsed: ArrayLike) -> Array:
         """The proof's bound of L - L* after a time, by (23)."""
         a, elapsed = self.exponent, np.asarray(elapsed, float)
@@ -55,6 +62,7 @@ def descent(
     gradients: ArrayLike,
     velocities: ArrayLike,
     *,
+    rates: ArrayLike | None = None,
     limit: float = 0.0,
     exponent: float | None = None,
 ) -> Descent:
@@ -62,11 +70,14 @@ def descent(
 
     Args:
         values: L at n points of the trajectory, in the order of time, all above the limit.
-        gradients: the gradient of L there, shape (n, d).
+        gradients: the gradient of L there, shape (n, d); or, with `rates`, dist(0, dL), shape (n,).
         velocities: X' there, shape (n, d).
+        rates: dL/dt there, shape (n,); None is the product of gradient and velocity, right where L is smooth.
         limit: L*.
         exponent: a in (0, 1); None measures it, as the slope of log |dL| against log (L - L*) over the last
             half of the points, which should come close to the limit.
+
+    For a < 1/2 the limit is reached in finite time, footnote 4: `Descent.arrival`.
 
     Raises:
         ValueError: a value is not above the limit, the function does not descend (c_1 <= 0), or the exponent
@@ -83,16 +94,26 @@ def descent(
     Reference: Castera et al. (2021), Lemma 4.1, Theorem 4.2 and its proof.
     """
     gaps = finite("values", values) - limit
-    gradients, velocities = finite("gradients", gradients), finite("velocities", velocities)
-    if gaps.ndim != 1 or gradients.shape[:-1] != gaps.shape or velocities.shape != gradients.shape:
-        raise ValueError(
-            "values must have shape (n,), gradients and velocities (n, d), "
-            f"got {gaps.shape}, {gradients.shape} and {velocities.shape}"
-        )
+    slopes, motion = finite("gradients", gradients), finite("velocities", velocities)
+    if rates is None:
+        if gaps.ndim != 1 or slopes.shape[:-1] != gaps.shape or motion.shape != slopes.shape:
+            raise ValueError(
+                "values must have shape (n,), gradients and velocities (n, d), "
+                f"got {gaps.shape}, {slopes.shape} and {motion.shape}"
+            )
+        changes = (slopes * motion).sum(-1)
+        slopes = np.linalg.norm(slopes, axis=-1)
+    else:
+        changes = finite("rates", rates)
+        if not gaps.ndim == 1 or not gaps.shape == slopes.shape == changes.shape == motion.shape[:-1]:
+            raise ValueError(
+                "values, gradients and rates must have shape (n,), velocities (n, d), "
+                f"got {gaps.shape}, {slopes.shape}, {changes.shape} and {motion.shape}"
+            )
     if not (gaps > 0).all():
         raise ValueError(f"the values must lie above the limit {limit}, got one at {gaps.min() + limit}")
-    slopes, speeds = np.linalg.norm(gradients, axis=-1), np.linalg.norm(velocities, axis=-1)
-    c1 = float((-(gradients * velocities).sum(-1) / slopes**2).min())
+    speeds = np.linalg.norm(motion, axis=-1)
+    c1 = float((-changes / slopes**2).min())
     if not c1 > 0:
         raise ValueError(f"the function must decrease along the trajectory, got c1 = {c1:g}")
     if exponent is None:

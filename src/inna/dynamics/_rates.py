@@ -1,6 +1,6 @@
 """How fast the objective must fall, by Section 4, and how fast it falls."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from .._oscillator import oscillator
 from ._checks import finite, non_negative, positive
 
-__all__ = ["kl_exponent", "kl_rates", "linear_rate", "measured_rate", "power_law"]
+__all__ = ["Law", "kl_exponent", "kl_rates", "linear_rate", "measured_law", "measured_rate", "power_law"]
 
 
 def linear_rate(curvatures: ArrayLike, alpha: float, beta: float) -> float:
@@ -152,3 +152,56 @@ def measured_rate(
         raise ValueError("a rate needs two positive values in the tail: take more points or an earlier tail")
     abscissa = np.log(t[usable]) if law == "power" else t[usable]
     return float(np.polyfit(abscissa, np.log(envelope[usable]), 1)[0])
+
+
+class Law(NamedTuple):
+    """How something falls to 0: in finite time, linearly (exponentially) or like a power of t."""
+
+    name: Literal["finite", "linear", "power"]
+    exponent: float
+
+
+def measured_law(
+    t: ArrayLike, gap: ArrayLike, *, tail: tuple[float, float] = (0.5, 0.95), tolerance: float = 0.05
+) -> Law:
+    r"""Tell finite convergence, linear and a power of t apart.
+
+    If :math:`\dot g = -c\, g^{2a}`, as in the proof of Theorem 4.2, then the time scale
+    :math:`-g / \dot g` grows like (2a - 1) t: it shrinks to 0 before a finite arrival, is constant for a
+    linear rate, and grows for a power. Its slope gives a.
+
+    Args:
+        t: increasing times.
+        gap: what falls; what oscillates is measured by its upper envelope.
+        tail: the part of the positive values that counts, as fractions of their number.
+        tolerance: the largest \|2a - 1\| that counts as linear.
+
+    Raises:
+        ValueError: fewer than five values of the tail are positive, or they do not fall.
+
+    Example:
+        >>> t = np.linspace(0, 10, 1001)
+        >>> for gap in (np.maximum(1 - t / 9, 0) ** 2, np.exp(-t), (1 + t) ** -2.0):
+        ...     print(measured_law(t, gap).name, round(measured_law(t, gap).exponent, 2))
+        finite 0.25
+        linear 0.5
+        power 0.75
+
+    Reference: Castera et al. (2021), footnote 4 and (23).
+    """
+    t, gap = finite("t", t), finite("gap", gap)
+    if t.ndim != 1 or t.shape != gap.shape or not (np.diff(t) > 0).all():
+        raise ValueError("a law needs increasing t and as many values of gap")
+    envelope = np.maximum.accumulate(gap[::-1])[::-1]
+    usable = np.flatnonzero(envelope > 0)
+    marks = (usable.size - 1) * np.linspace(tail[0], tail[1], 13)  # far apart, against what wavers
+    at = np.unique(usable[marks.astype(int)]) if usable.size else usable
+    falls = at[np.append(True, np.diff(envelope[at]) < 0)] if at.size else at
+    if falls.size < 5:
+        raise ValueError("a law needs five positive, falling values in the tail: take more points")
+    t, height = t[falls], np.log(envelope[falls])
+    scale = -np.diff(t) / np.diff(height)
+    middle = (t[1:] + t[:-1]) / 2
+    slope = float(np.polyfit(middle, scale, 1)[0])
+    name: Literal["finite", "linear", "power"] = "finite" if slope < 0 else "power"
+    return Law("linear" if abs(slope) <= tolerance else name, (1 + slope) / 2)
