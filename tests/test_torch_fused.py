@@ -1,14 +1,10 @@
-"""The fused step: one operation, no memory of parameter size, built once and kept."""
-
-import os
-import subprocess
-import sys
+"""The fused step: one operation, no memory of parameter size, every layout."""
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from inna.torch import INNA, INNAprop, _fused_cpu
+from inna.torch import INNA, INNAprop
 from torch_settings import BOTH, CASES, IMPLEMENTATIONS
 
 
@@ -153,64 +149,3 @@ def test_any_number_of_threads_gives_the_same_bits():
         torch.set_num_threads(before)
         ends.append(params)
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
-
-
-STEP = """
-import torch
-from inna.torch import INNA
-p = torch.ones(3)
-p.grad = p.clone()
-INNA([p], fused=True).step()
-"""
-
-
-def test_without_a_compiler_the_error_says_what_to_do(tmp_path):
-    done = run(STEP, INNA_CACHE_DIR=str(tmp_path / "new"), PATH="/nowhere", CXX="")
-    assert done.returncode == 1
-    assert "needs a C++ compiler and found none: install g++ or clang++" in done.stderr.splitlines()[-1]
-
-
-def test_a_failing_compiler_is_quoted_and_leaves_no_file(tmp_path):
-    broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\necho no such thing >&2; exit 1\n")
-    broken.chmod(0o755)
-    done = run(STEP, INNA_CACHE_DIR=str(tmp_path / "cache"), CXX=str(broken))
-    assert done.returncode == 1
-    assert "no such thing" in done.stderr
-    assert not list((tmp_path / "cache").glob("*.so"))
-
-
-def test_processes_that_start_together_build_once_and_say_so_once(tmp_path):
-    built = _fused_cpu._library(_fused_cpu._cache_directory())
-    compiler = tmp_path / "c++"  # takes its time and then "compiles" what is there already
-    compiler.write_text(
-        f"#!/bin/sh\necho x >> {tmp_path}/calls\nsleep 1\n"
-        f'while [ "$1" != -o ]; do shift; done\ncp {built} "$2"\n'
-    )
-    compiler.chmod(0o755)
-    environment = {**os.environ, "INNA_CACHE_DIR": str(tmp_path / "cache"), "CXX": str(compiler)}
-    together = [
-        subprocess.Popen([sys.executable, "-c", STEP], env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    errors = [p.communicate()[1] for p in together]
-    assert [p.returncode for p in together] == [0, 0]
-    assert (tmp_path / "calls").read_text() == "x\n"
-    assert "".join(errors).count("inna: building the fused step") == 1
-    assert run(STEP, INNA_CACHE_DIR=str(tmp_path / "cache"), CXX="/nowhere").stderr == ""
-
-
-def test_the_library_is_keyed_by_source_torch_and_processor(tmp_path, monkeypatch):
-    monkeypatch.setattr(_fused_cpu, "_build", lambda library: library.touch())
-    names = {_fused_cpu._library(tmp_path).name}
-    for owner, name, value in [(torch, "__version__", "0"), (_fused_cpu, "_processor", lambda: "another")]:
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, name, value)
-            names.add(_fused_cpu._library(tmp_path).name)
-    assert len(names) == 3

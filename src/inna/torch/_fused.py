@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from functools import cache
-from itertools import compress
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ._contract import Tensors
@@ -16,13 +16,21 @@ Amp = tuple[Tensor | None, Tensor | None]  # GradScaler's grad_scale and found_i
 
 def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any], amp: Amp) -> None:
     """One step of the parameters of a group in one pass over memory; obeys GradScaler."""
-    devices = dict.fromkeys(param.device for param in tensors.params)
-    for device in devices:
-        some = tensors
-        if len(devices) > 1:
-            here = [param.device == device for param in tensors.params]
-            some = Tensors(*(list(compress(ts, here)) for ts in tensors))
-        kernel_for(device.type)(some, group, options, amp)
+    if "sigma" in group and any(exp_avg_sq is None for exp_avg_sq in tensors.exp_avg_sqs):
+        raise ValueError(
+            "INNAprop needs exp_avg_sq in the state of each parameter, and this state is INNA's or lacks it: "
+            "load one of INNAprop, or start anew with optimizer.state.clear()"
+        )
+    devices = [param.device for param in tensors.params]
+    for device in dict.fromkeys(devices):
+        kernel_for(device.type)(_of_device(tensors, devices, device), group, options, amp)
+
+
+def _of_device(tensors: Tensors, devices: list[torch.device], device: torch.device) -> Tensors:
+    if devices.count(device) == len(devices):
+        return tensors
+    chosen = [i for i, other in enumerate(devices) if other == device]
+    return Tensors(*([column[i] for i in chosen] for column in tensors))
 
 
 @cache

@@ -1,5 +1,7 @@
 // INNA and INNAprop on a CPU in one pass over memory. The loop in _inna.py is the truth, this is the speed.
 
+#include <ATen/EmptyTensor.h>
+#include <ATen/MemoryOverlap.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <torch/library.h>
@@ -76,6 +78,27 @@ Update choose(at::ScalarType param, at::ScalarType state, bool adaptive, bool ka
               "dtype, or of float32 for 16 bits; got ", param, " with a state of ", state, ": use foreach=True");
 }
 
+// The kernel trusts a shape and a dtype with the memory behind a pointer: these refuse what does not fit.
+void check_read(const at::Tensor& tensor, const char* name, const at::Tensor& param) {
+  TORCH_CHECK(tensor.layout() == at::kStrided && tensor.device() == param.device() &&
+                  (tensor.is_cpu() || tensor.is_meta()),
+              "fused=True on a CPU needs dense tensors there; got ", name, " with layout ", tensor.layout(), " on ",
+              tensor.device(), ": move it, or use foreach=True");
+  TORCH_CHECK(tensor.sizes() == param.sizes(), name, " of shape ", tensor.sizes(),
+              " does not belong to a parameter of shape ", param.sizes(),
+              ": load the state of this model, or start anew with optimizer.state.clear()");
+  TORCH_CHECK(tensor.storage().nbytes() >= at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(),
+                                                                           tensor.itemsize(), tensor.storage_offset()),
+              "the memory of ", name, " of shape ", tensor.sizes(), " is gone: its storage has been resized");
+}
+
+void check_written(const at::Tensor& tensor, const char* name, const at::Tensor& param, at::ScalarType dtype) {
+  check_read(tensor, name, param);
+  TORCH_CHECK(tensor.scalar_type() == dtype, name, " must be ", dtype, ", got ", tensor.scalar_type(),
+              ": convert it, or start anew with optimizer.state.clear()");
+  at::assert_no_internal_overlap(tensor);
+}
+
 // The kernel walks through memory, so all tensors of a parameter need one dense layout; others work on copies.
 class Layouts {
  public:
@@ -109,22 +132,40 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
            at::TensorList compensations, at::TensorList steps, double lr, double alpha, double beta, double speed,
            double decay, double coupled, double sigma, double eps, double scale) {
   const bool adaptive = !exp_avg_sqs.empty(), kahan = !compensations.empty();
+  const size_t number = params.size();
+  TORCH_CHECK(grads.size() == number && momentum_buffers.size() == number && steps.size() == number &&
+                  (exp_avg_sqs.size() == number || !adaptive) && (compensations.size() == number || !kahan),
+              "the lists of tensors differ in length");
+  std::vector<Update> updates;
+  updates.reserve(number);
+  for (size_t i = 0; i < number; ++i) {  // what can be refused is refused before anything has changed
+    const at::Tensor& param = params[i];
+    const at::ScalarType dtype = param.scalar_type(), state = momentum_buffers[i].scalar_type();
+    updates.push_back(choose(dtype, state, adaptive, kahan));
+    check_written(param, "a parameter", param, dtype);
+    check_written(momentum_buffers[i], "momentum_buffer", param, state);
+    if (adaptive) check_written(exp_avg_sqs[i], "exp_avg_sq", param, state);
+    if (kahan) check_written(compensations[i], "compensation", param, dtype);
+    check_read(grads[i], "a gradient", param);
+    TORCH_CHECK(at::isFloatingType(grads[i].scalar_type()), "a gradient must be real, got ", grads[i].scalar_type());
+    check_written(steps[i], "step", steps[i], at::ScalarType::Float);
+    TORCH_CHECK(steps[i].numel() == 1, "step must be one number, got shape ", steps[i].sizes());
+    TORCH_CHECK(steps[i].device() == param.device(), "step must lie on ", param.device(), ", got ", steps[i].device());
+  }
+  for (const auto& tensors : {params, momentum_buffers, exp_avg_sqs, compensations, steps})
+    for (const at::Tensor& tensor : tensors) tensor.unsafeGetTensorImpl()->bump_version();  // for autograd
+  if (number == 0 || params[0].is_meta()) return;
+
   Layouts layouts;
   std::vector<Task> tasks;
   std::vector<int64_t> ends;  // of each parameter in the numbering of all values
-  tasks.reserve(params.size());
-  ends.reserve(params.size());
-  std::vector<Update> updates;
-  for (size_t i = 0; i < params.size(); ++i) {  // what can be refused is refused before anything has changed
-    TORCH_CHECK(steps[i].scalar_type() == at::ScalarType::Float, "step must be float32, got ", steps[i].scalar_type());
-    updates.push_back(choose(params[i].scalar_type(), momentum_buffers[i].scalar_type(), adaptive, kahan));
-  }
+  tasks.reserve(number);
+  ends.reserve(number);
   int64_t total = 0;
-  for (size_t i = 0; i < params.size(); ++i) {
+  for (size_t i = 0; i < number; ++i) {
     const at::Tensor& param = params[i];
-    float& count = *static_cast<float*>(steps[i].data_ptr());
+    const double count = *static_cast<const float*>(steps[i].const_data_ptr());
     const double start = count == 0 ? speed - beta : 0.0, damp = 1 - alpha * lr;  // u_0 = (s - beta) v_0
-    count += 1;
     tasks.push_back({updates[i],
                      layouts.of(param, param),
                      layouts.of(momentum_buffers[i], param),
@@ -132,9 +173,10 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
                      kahan ? layouts.of(compensations[i], param) : nullptr,
                      layouts.of_grad(grads[i], param),
                      {1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start, scale,
-                      coupled, sigma, 1 - std::pow(sigma, static_cast<double>(count)), eps}});
+                      coupled, sigma, 1 - std::pow(sigma, count + 1), eps}});
     ends.push_back(total += param.numel());
   }
+  for (const at::Tensor& step : steps) *static_cast<float*>(step.data_ptr()) += 1;
   // One parallel region for the whole list: small tensors share a thread, threads share large tensors.
   at::parallel_for(0, total, 16384, [&](int64_t begin, int64_t end) {
     for (size_t i = std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin(); begin < end; ++i) {
@@ -155,4 +197,5 @@ TORCH_LIBRARY(inna, library) {
       "float coupled, float sigma, float eps, float scale) -> ()");
 }
 
-TORCH_LIBRARY_IMPL(inna, CPU, library) { library.impl("step_", step_); }
+// For every backend: `step_` says which tensor lies elsewhere, and moves nothing for meta and fake tensors.
+TORCH_LIBRARY_IMPL(inna, CompositeExplicitAutograd, library) { library.impl("step_", step_); }

@@ -170,8 +170,9 @@ class INNA(InertialOptimizer):
             and beta in tensors `torch.compile` makes one graph of the step; numbers it reads outside. Neither
             is compiled again when they change.
         differentiable: let autograd record the step.
-        fused: one pass over memory. On a CPU it is compiled once, at first use, and needs a C++ compiler; on
-            a GPU it needs Triton, and every decision stays on the device.
+        fused: one pass over memory. On a CPU it is compiled once, at first use, with the C++ compiler that
+            the environment variable CXX names or the system's, and kept in ~/.cache/inna or the folder that
+            INNA_CACHE_DIR names; on a GPU it needs Triton, and every decision stays on the device.
         kahan_sum: sum up what 16-bit parameters lose by rounding (one more tensor of state).
         state_dtype: dtype of the momentum, such as torch.float32 for bfloat16 parameters. None: as theirs.
 
