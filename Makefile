@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: figures test tests quick lint oldest newest wheel docs serve bench clean
+.PHONY: figures test tests quick lint oldest newest wheel asan docs serve bench clean
 
 figures: $(VENV)/.lab
 	$(BIN)/inna reproduce all --preset quick --out $(RESULTS)
@@ -47,6 +47,13 @@ wheel: $(VENV)/.dev
 		> "$$($(VENV)/wheel/bin/python -c 'import site; print(site.getsitepackages()[0])')/development.pth"
 	$(VENV)/wheel/bin/python -m pip install --quiet --no-deps dist/*.whl
 	$(VENV)/wheel/bin/python -m pytest -p no:cacheprovider -q tests/check_wheel.py
+
+# The kernel on a CPU under AddressSanitizer, through random shapes, dtypes and strides: it must have nothing to report.
+CASES ?= 20000
+asan: $(VENV)/.dev
+	INNA_CACHE_DIR=$(VENV)/asan CXX="g++ -fsanitize=address -fno-omit-frame-pointer -g" ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+		$(BIN)/python tests/fuzz_fused.py $(CASES)
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict --site-dir $(RESULTS)/site
