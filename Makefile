@@ -20,7 +20,7 @@ test: $(VENV)/.dev
 	$(MAKE) tests
 
 tests: $(VENV)/.dev
-	$(PYTEST) src --doctest-modules --ignore-glob='*/_fused_triton.py' -q
+	$(PYTEST) src --doctest-modules --ignore-glob='*/_fused_triton.py' --ignore-glob='*/integrations/*' -q
 	$(PYTEST) -n 2 --dist loadgroup
 
 # The ground floor's tests and those of the files that differ from main, without TensorFlow, Ray and Transformers.
@@ -74,10 +74,16 @@ bench: $(VENV)/.dev
 $(VENV)/.lab $(VENV)/.quick $(VENV)/.docs: $(VENV)/.%: pyproject.toml $(CONSTRAINTS)
 	$(call install,$*)
 
+# What needs torchvision lies apart too: where its operators are built for another PyTorch, Transformers and Lightning
+# fail beside it.
+VISION := timm fastai fastcore fastdownload fastprogress fasttransform plum-dispatch beartype torchvision
+
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS)
 	$(call install,dev)
 	test -d $(VENV)/triton || test "$$(uname)" != Linux || \
 		$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/triton triton
+	test -d $(VENV)/vision || \
+		$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/vision $(VISION)
 	touch $(VENV)/.lab $(VENV)/.quick
 
 $(VENV)/.lint: $(CONSTRAINTS)

@@ -21,5 +21,6 @@ from ._energy import energy
 from ._inna import INNA
 from ._innaprop import INNAprop
 from ._oracle import Oracle, oracle
+from ._param_groups import param_groups
 
-__all__ = ["INNA", "INNAprop", "Oracle", "curvature", "energy", "oracle", "project_on_ball"]
+__all__ = ["INNA", "INNAprop", "Oracle", "curvature", "energy", "oracle", "param_groups", "project_on_ball"]
