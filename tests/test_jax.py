@@ -224,7 +224,7 @@ def test_dtypes_are_preserved(make: Any, dtype: Any, scheduled: bool) -> None:
     optimizer = make((lambda k: jnp.float32(0.1)) if scheduled else 0.1)
     state = optimizer.init(theta)
     updates, after = jax.jit(optimizer.update)(theta, state, theta)
-    assert updates.dtype == state.momentum_buffer.dtype == dtype
+    assert updates.dtype == dtype
     assert jax.tree.map(jnp.result_type, after) == jax.tree.map(jnp.result_type, state)
 
 
@@ -288,14 +288,10 @@ def test_vmap_over_learning_rates_equals_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize("make", BOTH)
-@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("lr", [0.1, inna.jax.schedule(schedules.power(0.5), 0.1), lambda k: 2 / (k + 1)])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_with_donated_parameters_and_state_a_step_works_in_place(
-    make: Any, scheduled: bool, decay: float
-) -> None:
-    falling = inna.jax.schedule(schedules.warmup(5, schedules.power(0.5)), 0.1)
-    optimizer = make(falling if scheduled else 0.1, weight_decay=decay)
-    theta = jnp.ones(1000)
+def test_with_donated_parameters_and_state_a_step_works_in_place(make: Any, lr: Any, decay: float) -> None:
+    optimizer, theta = make(lr, weight_decay=decay), jnp.ones(1000)
 
     def step(theta: Any, state: Any, v: Any) -> Any:
         updates, state = optimizer.update(v, state, theta)

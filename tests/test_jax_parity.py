@@ -136,7 +136,7 @@ for optimizer in (inna.jax.inna(0.1, weight_decay=0.1), inna.jax.innaprop(0.1)):
         state = optimizer.init(params)
         updates, after = optimizer.update(params, state, params)
         jitted, after_jitted = jax.jit(optimizer.update)(params, state, params)
-        assert jax.typeof(state.momentum_buffer) == jax.typeof(params)
+        assert jax.typeof(state.momentum_buffer).sharding == jax.typeof(params).sharding
         assert jax.typeof(updates) == jax.typeof(jitted) == jax.typeof(params)
         assert types(state) == types(jax.jit(optimizer.init)(params)) == types(after) == types(after_jitted)
         np.testing.assert_allclose(np.asarray(jitted), np.asarray(whole), rtol=2e-3)

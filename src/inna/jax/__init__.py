@@ -20,7 +20,8 @@ except ModuleNotFoundError as error:
         f"inna.jax needs {error.name}: pip install 'inna[jax]'", name=error.name
     ) from error
 
-from ._inna import InnaState, inna, schedule
+from ._hyperparameters import schedule
+from ._inna import InnaState, inna, scale_by_inna
 from ._innaprop import InnapropState, innaprop
 
-__all__ = ["InnaState", "InnapropState", "inna", "innaprop", "schedule"]
+__all__ = ["InnaState", "InnapropState", "inna", "innaprop", "scale_by_inna", "schedule"]

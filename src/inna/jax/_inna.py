@@ -1,36 +1,48 @@
 """INNA for JAX: an optax gradient transformation, in the momentum form of the recursion."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from .. import schedules
+from ._cpu import after, apart
+from ._dtypes import checked_dtype, wide
+from ._hyperparameters import at, checked
 
-__all__ = ["InnaState", "inna", "schedule"]
-
-
-def next_momentum(v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any, push: Any) -> Any:
-    """The next u, for u + push v in place of u: at the start the buffer is still 0."""
-    kept = 1 - alpha * lr
-    return kept * u + (kept * push + lr * (1 - alpha * beta)) * v
+__all__ = ["InnaState", "Mask", "inertia", "inna", "scale_by_inna"]
 
 
-def direction(
-    v: Any, u: Any, *, u_next: Any, lr: Any, alpha: Any, beta: Any, push: Any, in_place: bool
-) -> Any:
-    """The d of the step theta - lr d."""
-    if in_place:  # XLA copies a u that is read twice, here and for u_next, on a CPU; singular at alpha lr = 1
-        return (u_next + (beta - lr) * v) / (1 - alpha * lr)
-    return u + (push + beta) * v
+class Coefficients(NamedTuple):
+    """Of the two lines; `lr` is gamma."""
+
+    lr: jax.Array
+    push: jax.Array
+    damp: jax.Array
+    gain: jax.Array
+
+
+def inna_step(u: jax.Array, v: jax.Array, c: Coefficients) -> tuple[jax.Array, jax.Array]:
+    """What theta changes by, but for its decay, and the next u."""
+    return -c.lr * u - c.push * v, c.damp * u + c.gain * v
+
+
+def coefficients(
+    *, lr: jax.Array, alpha: jax.Array, beta: jax.Array, speed: jax.Array, first: jax.Array
+) -> Coefficients:
+    """The start u_0 = (speed - beta) v_0 is part of the first step's coefficients."""
+    start = jnp.where(first, speed - beta, 0)
+    push, damp = lr * (beta + start), 1 - alpha * lr
+    started = jnp.where(lr != 0, damp * start, 0)  # the derivative by lr of `push` is right at 0, too
+    return Coefficients(lr, push, damp, gain=lr * (1 - alpha * beta) + started)
+
+
+Mask: TypeAlias = optax.Params | Callable[[optax.Params], optax.Params] | None
 
 
 class InnaState(NamedTuple):
-    """State of `inna`.
+    """State of `inna` and `scale_by_inna`.
 
     Args:
         count: updates so far; the schedules' argument.
@@ -38,20 +50,20 @@ class InnaState(NamedTuple):
         momentum_buffer: u, shaped as the parameters.
     """
 
-    count: Any
-    step: Any
-    momentum_buffer: Any
+    count: jax.Array
+    step: jax.Array
+    momentum_buffer: optax.Updates
 
 
 def inna(
-    learning_rate: Any,
-    alpha: Any = 0.5,
-    beta: Any = 0.1,
+    learning_rate: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule = 0.5,
+    beta: optax.ScalarOrSchedule = 0.1,
     *,
-    initial_speed: Any = 1.0,
-    weight_decay: Any = 0.0,
-    mask: Any = None,
-    state_dtype: Any = None,
+    initial_speed: optax.ScalarOrSchedule = 1.0,
+    weight_decay: float | jax.Array = 0.0,
+    mask: Mask = None,
+    state_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""The Inertial Newton Algorithm.
 
@@ -73,15 +85,16 @@ def inna(
         weight_decay: lambda >= 0, decoupled: the momentum does not see it.
         mask: a tree of booleans, shaped as the parameters or a prefix of them, or a function of the
             parameters that returns one: where the decay applies. None: everywhere.
-        state_dtype: dtype of the momentum. None: each parameter's own.
+        state_dtype: dtype of the momentum. None: each parameter's own, and float32 for 16 bits and less.
 
     Returns:
-        A gradient transformation with the state `InnaState`. Under jit, with parameters and state donated, it
-        works in place where it knows that alpha gamma <= 1/2: from numbers and from this module's `schedule`.
-        With other schedules or traced numbers a step on a CPU also copies the momentum.
+        A gradient transformation with the state `InnaState`. Its `update` returns steps in the dtype of the
+        gradients (float32 for integers); under jit, with parameters and state donated, it works in place,
+        on a CPU if the parameters are given to it.
 
     Raises:
-        ValueError: a number is negative, NaN or infinite; the message names it.
+        ValueError: a number is negative, NaN or infinite, or a schedule returns no scalar; the message
+            names it.
         TypeError: a value is neither a number nor, where that is allowed, a schedule.
 
     Example:
@@ -102,108 +115,132 @@ def inna(
     Reference: Castera, Bolte, Févotte, Pauwels, *An Inertial Newton Algorithm for Deep Learning*, JMLR 22
     (2021), equation (12), Table 1 and, for the start, Section 5.2.
     """
-    learning_rate = checked("learning_rate", learning_rate, may_be_schedule=True)
-    alpha = checked("alpha", alpha, may_be_schedule=True)
-    beta = checked("beta", beta, may_be_schedule=True)
-    initial_speed = checked("initial_speed", initial_speed, may_be_schedule=True)
-    weight_decay = checked("weight_decay", weight_decay)
-    decay = optax.add_decayed_weights(weight_decay, mask)
-    decays = not (isinstance(weight_decay, float) and weight_decay == 0)
-    in_place = not largest(alpha) * largest(learning_rate) > 0.5  # 0 times infinity: one of them is 0
-
-    def init(params: Any) -> InnaState:
-        count, step = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.int32)
-        return InnaState(count, step, optax.tree_utils.tree_zeros_like(params, dtype=state_dtype))
+    init, step = inertia(learning_rate, alpha, beta, initial_speed, weight_decay, mask, state_dtype)
 
     def update(
-        updates: Any, state: InnaState, params: Any = None, *, updates_again: Any = None, **_: Any
-    ) -> tuple[Any, InnaState]:
-        lr, alpha_k, beta_k, speed = (
-            at(value, state.count) for value in (learning_rate, alpha, beta, initial_speed)
-        )
-        moves = lr != 0
-        push = jnp.where((state.step == 0) & moves, speed - beta_k, 0)
-        setting = {"lr": lr, "alpha": alpha_k, "beta": beta_k, "push": push}
+        updates: optax.Updates, state: InnaState, params: optax.Params | None = None, **_: object
+    ) -> tuple[optax.Updates, InnaState]:
+        def direction(moves: jax.Array, k: jax.Array) -> optax.Updates:
+            return jax.tree.map(lambda v: at_rest(jnp.asarray(v), moves), updates)
 
-        def of_leaf(v: Any, v_again: Any, buffer: Any) -> tuple[Any, Any]:
-            exact = jnp.promote_types(v.dtype, jnp.float32)  # 1 - alpha lr is 1 in bfloat16
-            v, v_again, u = v.astype(exact), v_again.astype(exact), buffer.astype(exact)
-            u_next = jnp.where(moves, next_momentum(v, u, **setting), u)
-            d = direction(v_again, u, u_next=u_next, in_place=in_place, **setting)
-            return d, u_next.astype(buffer.dtype)
-
-        leaves, treedef = jax.tree.flatten(updates)
-        again = leaves if updates_again is None else treedef.flatten_up_to(updates_again)
-        buffers = treedef.flatten_up_to(state.momentum_buffer)
-        pairs = [of_leaf(*leaf) for leaf in zip(leaves, again, buffers, strict=True)]
-        directions, buffers = ([pair[i] for pair in pairs] for i in (0, 1))
-        d = treedef.unflatten(directions)
-        if decays:
-            if params is None:
-                raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
-            d, _ = decay.update(d, decay.init(params), params)
-        deltas = jax.tree.map(lambda d, v: jnp.where(moves, -lr * d, 0).astype(v.dtype), d, updates)
-        return deltas, InnaState(
-            optax.safe_increment(state.count),
-            jnp.where(moves, optax.safe_increment(state.step), state.step),
-            treedef.unflatten(buffers),
-        )
+        return step(updates, direction, state, params)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@dataclass(frozen=True)
-class schedule:
-    r"""An optax schedule from one of `inna.schedules`: :math:`\gamma_k = \gamma_0 f(k)`.
+def scale_by_inna(
+    learning_rate: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule = 0.5,
+    beta: optax.ScalarOrSchedule = 0.1,
+    *,
+    initial_speed: optax.ScalarOrSchedule = 1.0,
+    state_dtype: jax.typing.DTypeLike | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""INNA's inertia behind any direction: the last link of an `optax.chain`.
+
+    The direction v_k that the chain hands on takes the place of the gradient:
+
+    .. math::
+        \theta_{k+1} = \theta_k - \gamma_k (u_k + \beta v_k), \qquad
+        u_{k+1} = (1 - \alpha \gamma_k)\, u_k + \gamma_k (1 - \alpha \beta)\, v_k
+
+    What it returns is the step itself, with its sign and the learning rate, which is part of the recursion:
+    no `optax.scale_by_learning_rate` follows. Behind RMSprop's scaling it is `innaprop` without decay.
 
     Args:
-        f: a schedule of `inna.schedules`.
-        lr: gamma_0, >= 0.
+        learning_rate: step size gamma, >= 0: a number or an optax schedule, as alpha, beta and initial_speed.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, >= 0.
+        initial_speed: s >= 0: starts with u_0 = (s - beta) v_0; `beta` starts without momentum.
+        state_dtype: dtype of the momentum, as in `inna`.
+
+    Returns:
+        A gradient transformation with the state `InnaState`.
+
+    Raises:
+        ValueError, TypeError: as `inna`.
 
     Example:
-        >>> from inna import schedules
-        >>> optimizer = inna(schedule(schedules.power(0.5), lr=0.1))
+        >>> import jax.numpy as jnp, optax
+        >>> optimizer = optax.chain(optax.scale_by_sign(), scale_by_inna(0.01, alpha=0.1, beta=0.9))
+        >>> theta = jnp.array([1.0, -200.0])
+        >>> steps, _ = optimizer.update(2 * theta, optimizer.init(theta), theta)
+        >>> [round(step, 6) for step in steps.tolist()]
+        [-0.01, 0.01]
 
-    Reference: Castera et al. (2021), Section 5.2 and Figure 4.
+    Reference: Castera et al. (2021), equation (12).
     """
-
-    f: Callable[..., Any]
-    lr: Any
-
-    def __post_init__(self) -> None:
-        checked("lr", self.lr)
-
-    def __call__(self, count: Any) -> Any:
-        return self.lr * self.f(count, jnp)
+    return inna(learning_rate, alpha, beta, initial_speed=initial_speed, state_dtype=state_dtype)
 
 
-def at(value: Any, count: Any) -> Any:
-    """The value at this count, of a number or of a schedule."""
-    return value(count) if callable(value) else value
+def inertia(
+    learning_rate: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule,
+    beta: optax.ScalarOrSchedule,
+    initial_speed: optax.ScalarOrSchedule,
+    weight_decay: float | jax.Array,
+    mask: Mask,
+    state_dtype: jax.typing.DTypeLike | None,
+) -> tuple[Callable[..., InnaState], Callable[..., tuple[optax.Updates, InnaState]]]:
+    """The functions `init(params)` and `step(updates, direction, state, params)`.
+
+    The direction is a function of whether the learning rate is not 0, and of the number of the step from 1.
+    """
+    hyperparameters = {
+        name: checked(name, value, may_be_schedule=True)
+        for name, value in [
+            ("learning_rate", learning_rate),
+            ("alpha", alpha),
+            ("beta", beta),
+            ("initial_speed", initial_speed),
+        ]
+    }
+    weight_decay, state_dtype = checked("weight_decay", weight_decay), checked_dtype(state_dtype)
+    decays = not (isinstance(weight_decay, float) and weight_decay == 0)
+
+    def init(params: optax.Params) -> InnaState:
+        count, step = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.int32)
+        zeros = jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p, state_dtype)), params)
+        return InnaState(count, step, zeros)
+
+    def step(
+        updates: optax.Updates,
+        direction: Callable[[jax.Array, jax.Array], optax.Updates],
+        state: InnaState,
+        params: optax.Params | None,
+    ) -> tuple[optax.Updates, InnaState]:
+        lr, alpha, beta, speed = (at(name, x, state.count) for name, x in hyperparameters.items())
+        c = coefficients(lr=lr, alpha=alpha, beta=beta, speed=speed, first=state.step == 0)
+
+        def stepped(v: jax.Array, u: jax.Array, c: Coefficients) -> tuple[jax.Array, jax.Array]:
+            dtype = jnp.promote_types(wide(v), wide(u))
+            v, u = jnp.asarray(v).astype(dtype), u.astype(dtype)
+            return inna_step(u, v, Coefficients(*(x.astype(v.real.dtype) for x in c)))
+
+        us, scalars = state.momentum_buffer, (lr != 0, state.step + 1)
+        deltas = jax.tree.map(lambda v, u: stepped(v, u, c)[0], direction(*scalars), us)
+        if decays:
+            if params is None:
+                raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
+            decay = optax.add_decayed_weights(-lr * weight_decay, mask)
+            thetas = jax.tree.map(lambda p: jnp.asarray(p).astype(wide(p)), params)
+            deltas, _ = decay.update(deltas, decay.init(thetas), thetas)
+        deltas = jax.tree.map(like, deltas, updates)
+
+        again, cs = direction(*apart(scalars)), after(params, deltas, c)
+        us = jax.tree.map(lambda v, u, c: stepped(v, u, c)[1].astype(u.dtype), again, us, cs)
+        count, moved = optax.safe_increment(state.count), optax.safe_increment(state.step)
+        return deltas, InnaState(count, jnp.where(lr != 0, moved, state.step), us)
+
+    return init, step
 
 
-def largest(value: Any) -> float:
-    """The largest value that a number or a schedule takes, as far as that is known before it runs."""
-    if isinstance(value, schedule) and at_most_1(value.f):
-        value = value.lr
-    return value if isinstance(value, float | int) else math.inf
+def at_rest(v: jax.Array, moves: jax.Array) -> jax.Array:
+    """The gradient, or in a step with learning rate 0 what of it is finite: 0 times infinity is no number."""
+    return jnp.where(moves | jnp.isfinite(v), v, 0)
 
 
-def at_most_1(f: Any) -> bool:
-    """Whether f is known to be: as each family of `inna.schedules` is."""
-    own = type(f).__module__ == schedules.__name__
-    return own and (not isinstance(f, schedules.warmup) or at_most_1(f.then))
-
-
-def checked(name: str, value: Any, *, may_be_schedule: bool = False) -> Any:
-    """A float in [0, inf); tracers and, where allowed, schedules are passed through as they are."""
-    if isinstance(value, jax.core.Tracer) or (may_be_schedule and callable(value)):
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        expected = "a number or a schedule" if may_be_schedule else "a number"
-        raise TypeError(f"{name} must be {expected}, got {value!r}") from None
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"{name} must be finite and non-negative, got {value}")
-    return number
+def like(delta: jax.Array, v: jax.Array) -> jax.Array:
+    """The step in the dtype of the gradient, which an integer could not hold."""
+    dtype = jnp.result_type(v)
+    return delta.astype(dtype if jnp.issubdtype(dtype, jnp.inexact) else wide(v))

@@ -1,20 +1,29 @@
 """INNAprop for JAX: INNA on gradients that RMSprop has scaled."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ._inna import InnaState, at, checked, inna
+from ._dtypes import wide
+from ._hyperparameters import at, checked
+from ._inna import InnaState, Mask, at_rest, inertia
 
 __all__ = ["InnapropState", "innaprop"]
 
 
-def rms_scaled(v: Any, s: Any, *, step: Any, sigma: Any, eps: Any) -> Any:
-    """The gradient over the root of its bias-corrected second moment s, after `step` steps."""
-    correction = -jnp.expm1(step * jnp.log1p(-(1 - sigma)))  # 1 - sigma^step, without its cancellation
-    return v / (jnp.sqrt(s / correction) + jnp.maximum(eps, 2.0**-126))  # 0 / 0 is 0
+def second_moment(g: jax.Array, s: jax.Array, *, sigma: float | jax.Array) -> jax.Array:
+    """The running mean of the squared gradient."""
+    return (sigma * s + (1 - sigma) * jnp.abs(g) ** 2).astype(s.dtype)
+
+
+def rms_scaled(
+    g: jax.Array, s: jax.Array, *, correction: jax.Array, eps: float | jax.Array, eps_root: float | jax.Array
+) -> jax.Array:
+    """The gradient over its root mean square, whose bias 1 / (1 - sigma^step) corrects."""
+    root = jnp.sqrt(s * correction.astype(s.dtype) + eps_root)
+    return g / (root + jnp.maximum(eps, 2.0**-126))  # 0 over 0 is 0
 
 
 class InnapropState(NamedTuple):
@@ -27,23 +36,24 @@ class InnapropState(NamedTuple):
         exp_avg_sq: s, shaped as the parameters, in at least float32.
     """
 
-    count: Any
-    step: Any
-    momentum_buffer: Any
-    exp_avg_sq: Any
+    count: jax.Array
+    step: jax.Array
+    momentum_buffer: optax.Updates
+    exp_avg_sq: optax.Updates
 
 
 def innaprop(
-    learning_rate: Any,
-    alpha: Any = 0.1,
-    beta: Any = 0.9,
-    sigma: Any = 0.999,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0.01,
+    learning_rate: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule = 0.1,
+    beta: optax.ScalarOrSchedule = 0.9,
+    sigma: float | jax.Array = 0.999,
+    eps: float | jax.Array = 1e-8,
+    weight_decay: float | jax.Array = 0.01,
     *,
-    initial_speed: Any = None,
-    mask: Any = None,
-    state_dtype: Any = None,
+    initial_speed: optax.ScalarOrSchedule | None = None,
+    mask: Mask = None,
+    state_dtype: jax.typing.DTypeLike | None = None,
+    eps_root: float | jax.Array = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""INNAprop: INNA with the gradient v replaced by its RMSprop scaling.
 
@@ -64,7 +74,8 @@ def innaprop(
         weight_decay: lambda >= 0, decoupled.
         initial_speed: s >= 0: starts with u_0 = (s - beta) v_0, v_0 scaled. None: beta, so u_0 = 0.
         mask: where the decay applies, as in `inna`.
-        state_dtype: dtype of the momentum. None: each parameter's own.
+        state_dtype: dtype of the momentum, as in `inna`; that of the second moment is at least float32.
+        eps_root: added under the root, >= 0: at a gradient of 0 the root has no derivative without it.
 
     Returns:
         A gradient transformation with the state `InnapropState`.
@@ -84,46 +95,38 @@ def innaprop(
     Reference: Bolte, Boustany, Pauwels, Purica, *A second-order-like optimizer with adaptive gradient scaling
     for deep learning* (2024), arXiv 2410.05871, Algorithm 1.
     """
-    learning_rate = checked("learning_rate", learning_rate, may_be_schedule=True)
-    sigma, eps = checked("sigma", sigma), checked("eps", eps)
-    if isinstance(sigma, float) and sigma >= 1:
-        raise ValueError(f"sigma must be less than 1, got {sigma}")
-    inertial = inna(
-        learning_rate,
-        alpha,
-        beta,
-        initial_speed=beta if initial_speed is None else initial_speed,
-        weight_decay=weight_decay,
-        mask=mask,
-        state_dtype=state_dtype,
-    )
+    sigma = checked("sigma", sigma, below_1=True)
+    eps, eps_root = checked("eps", eps), checked("eps_root", eps_root)
+    speed = beta if initial_speed is None else initial_speed
+    inertia_init, step = inertia(learning_rate, alpha, beta, speed, weight_decay, mask, state_dtype)
 
-    def init(params: Any) -> InnapropState:
-        def zeros(p: Any) -> Any:  # in bfloat16 a factor of .999 would be lost
-            return jnp.zeros_like(p, dtype=jnp.finfo(jnp.promote_types(p.dtype, jnp.float32)).dtype)
+    def init(params: optax.Params) -> InnapropState:
+        def zeros(p: jax.Array) -> jax.Array:
+            return jnp.zeros_like(p, dtype=jnp.finfo(wide(p)).dtype)
 
-        moments = jax.tree.map(zeros, params)
-        inner = inertial.init(params)
-        return InnapropState(inner.count, inner.step, inner.momentum_buffer, moments)
+        return InnapropState(*inertia_init(params), jax.tree.map(zeros, params))
 
-    def update(updates: Any, state: InnapropState, params: Any = None, **_: Any) -> tuple[Any, InnapropState]:
-        moves = at(learning_rate, state.count) != 0
-        step = state.step + 1
+    def update(
+        updates: optax.Updates, state: InnapropState, params: optax.Params | None = None, **_: object
+    ) -> tuple[optax.Updates, InnapropState]:
+        moves = at("learning_rate", learning_rate, state.count) != 0
+        gradients = jax.tree.map(lambda g: jnp.asarray(g).astype(wide(g)), updates)
 
-        def second_moment(v: Any, s: Any) -> Any:
-            return jnp.where(moves, sigma * s + (1 - sigma) * jnp.abs(v).astype(s.dtype) ** 2, s)
+        def fresh(g: jax.Array, s: jax.Array) -> jax.Array:
+            return second_moment(g, s, sigma=sigma)
 
-        moments = jax.tree.map(second_moment, updates, state.exp_avg_sq)
+        def direction(moves: jax.Array, k: jax.Array) -> optax.Updates:
+            correction = -1 / jnp.expm1(k * jnp.log1p(sigma - 1))  # 1 - sigma^k would cancel
 
-        def scaled(step: Any) -> Any:
-            return jax.tree.map(
-                lambda v, s: rms_scaled(v, s, step=step, sigma=sigma, eps=eps), updates, moments
-            )
+            def of_leaf(g: jax.Array, s: jax.Array) -> jax.Array:
+                g = at_rest(g, moves)
+                s = jnp.where(moves, s, fresh(g, s))  # at lr 0 the derivative by lr needs it
+                return rms_scaled(g, s, correction=correction, eps=eps, eps_root=eps_root)
 
-        # XLA stores a quotient that is read twice; behind the barrier the second reader computes its own.
-        again = scaled(jax.lax.optimization_barrier(step))
-        deltas, inner = inertial.update(scaled(step), InnaState(*state[:3]), params, updates_again=again)
-        deltas = jax.tree.map(lambda delta, v: delta.astype(v.dtype), deltas, updates)
-        return deltas, InnapropState(inner.count, inner.step, inner.momentum_buffer, moments)
+            return jax.tree.map(of_leaf, gradients, moments)
+
+        moments = jax.tree.map(lambda g, s: jnp.where(moves, fresh(g, s), s), gradients, state.exp_avg_sq)
+        deltas, inner = step(updates, direction, InnaState(*state[:3]), params)
+        return deltas, InnapropState(*inner, moments)
 
     return optax.GradientTransformationExtraArgs(init, update)
