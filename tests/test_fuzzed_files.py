@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inna.lab import plan
 from inna.lab.data import DataError, formats, own
 
 CASES = int(os.environ.get("INNA_FUZZ", "2000"))
@@ -179,18 +180,69 @@ def a_picture(form: str, of: tuple[int, int], mode: str = "L") -> bytes:
     return made.getvalue()
 
 
+PLAN: dict[str, dict[str, str]] = {
+    "": {
+        "name": '"plan"',
+        "epochs": "2",
+        "selection_epochs": "1",
+        "grid": "[0.1, 0.2]",
+        "seeds": "[0, 1]",
+        "decays": "[0.25]",
+        "modules": '["."]',
+        "init": '"own"',
+        "batch_size": "32",
+        "threads": "1",
+    },
+    "[[problems]]": {"dataset": '"digits"', "network": '"small"', "train": "100"},
+    "[[settings]]": {
+        "label": '"INNA"',
+        "optimizer": '"inna"',
+        "options": "{ alpha = 0.5, beta = 0.1 }",
+        "schedule": '{ family = "warmup", steps = 5, then = { family = "power", q = 0.5 } }',
+        "role": '"candidate"',
+        "grid": "[0.1]",
+    },
+}
+
+
+ODD = [
+    *("1e400", "-1", "0", "true", "nan", "-inf", "9" * 30, "9" * 5000, "0x" + "f" * 5000, "1979-05-27"),
+    *('""', "'...'", '"a.b"', '"\\u0000"', '"' + "a" * 300 + '"', "[]", "{}", "[[1]]", "{ a = 1 }"),
+    *('[{ family = "x" }]', "{ family = 3, q = [{}] }"),
+    *("[" * 3000 + "]" * 3000, "{ a = " * 300 + "1" + "}" * 300),
+]
+
+
+def a_plan(folder: Path, chance: Chance) -> Path:
+    """A plan of which some fields are others, missing or unknown, and some bytes damaged."""
+    lines = []
+    for table, fields in PLAN.items():
+        lines.append(table)
+        for key, value in fields.items():
+            if chance.random() < 0.98:
+                key, value = (chance.choice(ODD) if chance.random() < 0.02 else text for text in (key, value))
+                lines.append(f"{key} = {value}")
+        if chance.random() < 0.05:
+            lines.append(".".join("x" * chance.choice((1, 3, 2000))) + f" = {chance.choice(ODD)}")
+    content = "\n".join(lines).encode(chance.choice(("utf-8", "utf-8-sig")))
+    path = folder / "plan.toml"
+    path.write_bytes(spoilt(content, chance) if chance.random() < 0.5 else content)
+    return path
+
+
 READERS: dict[str, tuple[Write, Callable[[Path], Any]]] = {
     "npz": (an_npz, own.read_npz),
     "idx": (two_idx, read_idx),
     "cifar": (two_cifar, read_cifar),
     "folder": (a_class_folder, own.read_folder),
+    "plan": (a_plan, lambda path: plan.load(str(path))),
 }
 
 
 def refusal(read: Callable[[Path], Any], given: Path) -> str | None:
     try:
         read(given)
-    except DataError as error:
+    except (DataError, plan.PlanError) as error:
         return str(error)
     return None
 
@@ -200,6 +252,7 @@ def test_a_value_or_one_clear_line_and_at_most_ten_times_the_files_length(
     reader: str, tmp_path: Path
 ) -> None:
     write, read = READERS[reader]
+    plan.load("quick")  # which loads PyTorch's optimizers
     refused = 0
     for case in range(CASES):
         given = write(tmp_path, Chance(f"{reader} {case}"))
@@ -216,6 +269,9 @@ def test_a_value_or_one_clear_line_and_at_most_ten_times_the_files_length(
         assert peak < formats.room(length) + SLACK, (case, peak, length)
         if line is not None:
             refused += 1
-            assert "\n" not in line, (case, line)
-            assert str(tmp_path) in line, (case, line)
+            if reader == "plan":  # a line for each mistake
+                assert all(": " in part for part in line.split("\n")), (case, line)
+            else:
+                assert "\n" not in line, (case, line)
+                assert str(tmp_path) in line, (case, line)
     assert 0 < refused < CASES

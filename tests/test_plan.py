@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,13 @@ SOUND: dict[str, Any] = {
     "max_extensions": 0,
     "seeds": [0],
 }
+
+
+def nested(depth: int) -> Any:
+    inner: Any = 1
+    for _ in range(depth):
+        inner = {"a": inner}
+    return inner
 
 
 def sgd(**change: Any) -> dict[str, Any]:
@@ -92,7 +101,47 @@ def test_a_plan_is_read_from_a_file_and_cut_to_a_data_set(tmp_path: Path) -> Non
         ({"grid": [float("nan")]}, "grid.0: .*got nan"),
         ({"epochs": 0}, "epochs: .*got 0"),
         ({"init": "zeros"}, "unknown initialiser 'zeros'"),
-        ({"epoch": 3}, "epoch: Extra inputs are not permitted, got 3"),
+        (
+            {"epoch": 3},
+            "^epoch: Extra inputs are not permitted, got 3; permitted are name, description, problems,",
+        ),
+        (
+            sgd(lable="x"),
+            "^settings.0.lable: Extra inputs are not permitted, got 'x'; permitted are label, optimizer,",
+        ),
+        (
+            {"problems": [SOUND["problems"][0] | {"model": 1}]},
+            "^problems.0.model: Extra inputs .*; permitted are dataset, network, train, test$",
+        ),
+        ({"epochs": True}, "epochs: Input should be a number, got True"),
+        ({"grid": [True]}, "grid.0: Input should be a number, got True"),
+        ({"seeds": [False]}, "seeds.0: Input should be a number, got False"),
+        (sgd(q=True), "settings.0.q: Input should be a number, got True"),
+        ({"seeds": [2**64]}, "seeds.0: Input should be less than 184.*, got 18446744073709551616"),
+        ({"epochs": 10**400}, r"epochs: Input should be less than 1000000000000, got 1000*\.\.\.0*$"),
+        (
+            {"threads": 1 << 99999},
+            "threads: Input should be less than 1000000000000, got an integer of 100000 bits",
+        ),
+        (sgd(options={"momentum": 10**400}), "settings.0.options.momentum: Input should be true.*of 64 bits"),
+        (
+            sgd(options={"momentum": float("inf")}),
+            "settings.0.options.momentum: .*a finite number.*, got inf",
+        ),
+        (sgd(options={"betas": [0.9, float("nan")]}), "settings.0.options.betas: .*a finite number"),
+        (sgd(options={"momentum": {}}), r"^settings.0.options.momentum: Input should be true, .*, got {}$"),
+        (sgd(schedule={"family": "linear", "steps": 10**400}), "^settings.0.schedule: Input should be"),
+        (sgd(schedule={"family": "constant", "then": nested(400)}), "^settings.0.schedule: Input should be"),
+        (sgd(schedule={"family": "warmup", "steps": 2, "then": 3}), "settings.0: unknown schedule 3: give a"),
+        (
+            sgd(schedule=3),
+            "^settings.0.schedule: Input should be the name of a schedule, or a table of its.*, got 3$",
+        ),
+        ({"modules": [3]}, "modules: there is no folder 3"),
+        (
+            {"x": nested(400)},
+            r"^x: Extra inputs are not permitted, got {'a': {'a': .*\.\.\.}+; permitted are",
+        ),
         ({"sampling": "shuffled"}, "sampling: .*'epochs' or 'independent', got 'shuffled'"),
         ({"problems": SOUND["problems"] * 2}, r"the problem \('digits-small', None, None\) occurs twice"),
         ({"problems": [{"dataset": "no.npz", "network": "small"}]}, "problems.0.dataset: .*'?no.npz"),
@@ -139,6 +188,123 @@ def test_unknown_presets_and_files(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("epochs = ")
     with pytest.raises(PlanError, match="is not a TOML file"):
         plan.load(str(tmp_path / "bad.toml"))
+
+
+TEXT = """
+name = "café"
+epochs = 2
+selection_epochs = 1
+grid = [0.1]
+seeds = [18446744073709551615]
+problems = [{ dataset = "digits", network = "small" }]
+settings = [{ label = "SGD", optimizer = "sgd" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (("x = " + "[" * 9000 + "]" * 9000 + TEXT).encode(), "is not a plan: it is nested too deeply$"),
+        (
+            ("x = " + "{a=" * 9000 + "1" + "}" * 9000 + TEXT).encode(),
+            "is not a plan: it is nested too deeply$",
+        ),
+        (("x" + ".a" * 3000 + " = 1" + TEXT).encode(), "is not a plan: it is nested too deeply$"),
+        (("[x" + " . 'a b'" * 3000 + "]" + TEXT).encode(), "is not a plan: it is nested too deeply$"),
+        (("x" + ".a" * 40 + " = 0x" + "f" * 9000 + TEXT).encode(), "^x: Extra inputs are not permitted"),
+        (("x = { a = 0x" + "f" * 9000 + "}" + TEXT).encode(), r"^x: .* got {'a': an integer of 36000 bits}"),
+        (('"a\\nb" = 1' + TEXT).encode(), r"^'a\\nb': Extra inputs are not permitted"),
+        (TEXT.replace("[0.1]", "[1e400]").encode(), "^grid.0: Input should be a finite number, got inf$"),
+        (TEXT.replace("= 2", "= " + "9" * 5000).encode(), "plan.toml is not a TOML file: .*4300 digits"),
+        (TEXT.replace("= 2", "= 0x" + "f" * 9000).encode(), "^epochs: .* got an integer of 36000 bits$"),
+        (TEXT.replace("= 2", '= 2\nmodules = [3, "."]').encode(), "modules: there is no folder 3"),
+        (TEXT.replace("digits", "a" * 300).encode(), r"plan.toml: .*File name too long"),
+        (TEXT.encode("latin-1"), "plan.toml is not a TOML file: 'utf-8' codec"),
+        (TEXT.encode() + bytes(1 << 20), "plan.toml holds .* bytes, a plan 1,048,576 at most"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "plan.toml").write_bytes(content)
+    with pytest.raises(PlanError, match=message) as caught:
+        plan.load(str(tmp_path / "plan.toml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert plan.load(str(tmp_path / "plan.toml")).name == "café"
+
+
+def test_a_folder_is_no_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").mkdir()
+    with pytest.raises(PlanError, match=r"plan\.toml: .*Is a directory"):
+        plan.load(str(tmp_path / "plan.toml"))
+
+
+@pytest.mark.parametrize("preset", ["a" * 300 + ".toml", "a" * 300, ""])
+def test_a_name_that_no_file_can_have(preset: str) -> None:
+    with pytest.raises(PlanError, match=r"unknown preset|File name too long"):
+        plan.load(preset)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell expands it inside quotes, nor in a plan."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "own.npz").write_bytes(b"")
+    text = TEXT.replace("digits", "~/own.npz").replace("= 2", '= 2\nmodules = ["~/parts"]')
+    (tmp_path / "plan.toml").write_text(text, "utf-8")
+    loaded = plan.load("~/plan.toml")
+    assert loaded.problems[0].dataset == str((tmp_path / "own.npz").resolve())
+    assert str(tmp_path / "parts") in loaded.modules
+
+
+def test_the_package_reads_its_own_files_whatever_the_locale(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(TEXT, "utf-8")
+    code = (
+        "import locale; print(locale.getpreferredencoding())\n"
+        "from inna.lab import plan\n"
+        "from inna.lab.gallery import figure1\n"
+        "from inna.lab.results import paper\n"
+        "from inna.lab.running import provenance\n"
+        "plan.load('plan.toml'), figure1.draw(), provenance.environment('cpu')\n"
+        "assert paper.printed(plan.load('paper').problems[0], 'train_loss', 'SGD')\n"
+    )
+    plain = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=plain, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "UTF-8" not in done.stdout
+
+
+@pytest.mark.parametrize("leaving", ["sys.exit()", "sys.exit(0)", "sys.exit('no')", "raise SystemExit"])
+def test_a_module_that_ends_python_is_a_mistake_in_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaving: str
+) -> None:
+    (tmp_path / "leaving.py").write_text(f"import sys\n{leaving}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for change in (
+        {"problems": [{"dataset": "digits", "network": "leaving.net"}]},
+        sgd(optimizer="leaving.Own"),
+        sgd(schedule="leaving.factor"),
+    ):
+        with pytest.raises(PlanError, match=r"cannot import leaving \(SystemExit"):
+            validated(Plan, SOUND | change)
+
+
+@pytest.mark.parametrize("failure", ["sys.exit()", "raise KeyError('lr')", "1 / 0"])
+def test_an_optimizer_or_a_schedule_that_fails_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    name = f"failing_{len(failure)}"
+    code = f"class Own:\n    def __init__(self, params, lr):\n        {failure}\n    def step(self): ...\n"
+    (tmp_path / f"{name}.py").write_text(f"import sys\n{code}def factor(k):\n    {failure}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PlanError, match=f"settings.0: {name}.Own does not take these options: "):
+        validated(Plan, SOUND | sgd(optimizer=f"{name}.Own"))
+    with pytest.raises(PlanError, match=f"settings.0: schedule '{name}.factor' fails at k = 0"):
+        validated(Plan, SOUND | sgd(schedule=f"{name}.factor"))
 
 
 def test_no_two_runs_share_a_folder_and_a_run_survives_json() -> None:

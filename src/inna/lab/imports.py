@@ -33,7 +33,7 @@ def imported(path: str) -> Any:
         raise ValueError(f"{path!r} is no import path: write module.name")
     try:
         place = importlib.import_module(module)
-    except Exception as error:  # whatever the user's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
         reason = str(error).partition("\n")[0]
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {reason})") from None
     if not hasattr(place, name):

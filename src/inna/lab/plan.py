@@ -2,40 +2,86 @@
 
 import hashlib
 import json
+import math
 import re
+import reprlib
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import torch
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 
 from . import data
 from .data import DATASETS
+from .data.sources import expanded
 from .imports import search
 from .running import networks, optimizers
 
 __all__ = ["PRESETS", "Plan", "PlanError", "Problem", "Run", "Setting", "file_name", "load", "validated"]
 
 PRESETS = Path(__file__).parent / "plans"
+LONGEST = 1 << 20
+"""Bytes of a plan's file."""
+_DEEP = re.compile(r"""(?<![\w-])((?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){50}""")
+"""A dotted key of 50 parts."""
+
+
+def _number(value: Any) -> Any:
+    """Python counts with true and false; here they are no numbers."""
+    if isinstance(value, bool):
+        raise ValueError(f"Input should be a number, got {value}")
+    return value
+
+
+def _plain(expected: str) -> WrapValidator:
+    """What records can hold: JSON knows no infinity, and others read its integers as 64 bits."""
+
+    def writable(value: Any) -> bool:
+        if isinstance(value, dict | tuple | list):
+            return all(map(writable, value.values() if isinstance(value, dict) else value))
+        if isinstance(value, int):
+            return -(2**63) <= value < 2**63
+        return not isinstance(value, float) or math.isfinite(value)
+
+    def check(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        with suppress(ValidationError):
+            made = read(value)
+            if writable(made):
+                return made
+        raise ValueError(f"Input should be {expected}, got {_shown(value)}")
+
+    return WrapValidator(check)
+
 
 Name = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0, lt=10**12), BeforeValidator(_number)]
+Count = Annotated[int, Field(ge=1, lt=10**12), BeforeValidator(_number)]
+Seed = Annotated[int, Field(ge=0, lt=2**64), BeforeValidator(_number)]
+Step = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Grid = Annotated[tuple[Step, ...], Field(min_length=1)]
 Scalar = bool | int | float | str
-Option = Scalar | tuple[Scalar, ...]
-Schedule = str | dict[str, JsonValue]
+Option = Annotated[
+    Scalar | tuple[Scalar, ...],
+    _plain("true, false, a finite number, an integer of 64 bits, a text, or a list of these"),
+]
+Schedule = Annotated[
+    str | dict[str, JsonValue], _plain("the name of a schedule, or a table of its family and arguments")
+]
 Sampling = Literal["epochs", "independent"]
 Loss = Literal["cross_entropy", "clipped_cross_entropy"]
 TrainLoss = Literal["evaluated", "running"]
@@ -63,7 +109,7 @@ class Problem(_Data):
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str) -> str:
-        return name if data.check_name(name) in DATASETS else str(Path(name).resolve())
+        return name if data.check_name(name) in DATASETS else str(expanded(name).resolve())
 
     @field_validator("network")
     @classmethod
@@ -125,8 +171,8 @@ class Run(_Data):
     init: str
     batch_size: Count
     sampling: Sampling = "epochs"
-    epochs: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
+    epochs: Whole
+    seed: Seed
     threads: Count
     device: str
     evaluate: Literal["every epoch", "training loss at the end"]
@@ -164,7 +210,7 @@ class Plan(_Data):
     sampling: Sampling = "epochs"
     """Every image once an epoch, or each mini-batch drawn independently with replacement (Assumption 1)."""
     epochs: Count
-    selection_epochs: Annotated[int, Field(ge=0)]
+    selection_epochs: Whole
     """gamma_0 is the one with the smallest mean training loss after so many epochs.
     With 0 nothing is chosen, and each grid is one step."""
     loss: Loss = "cross_entropy"
@@ -174,9 +220,9 @@ class Plan(_Data):
     """J is evaluated on the training set after the epoch, dropout off; or it is the mean of the mini-batches'
     losses during the epoch, dropout on, as in Keras's history."""
     grid: Grid
-    max_extensions: Annotated[int, Field(ge=0)] = 2
+    max_extensions: Whole = 2
     """How often the grid grows while its best point lies on its edge."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     threads: Count = 1
     device: str = "cpu"
     modules: tuple[str, ...] = ()
@@ -274,23 +320,35 @@ def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None
         >>> plan.problems[0].name, plan.epochs, len(plan.settings)
         ('mnist5k-lenet5', 12, 7)
     """
-    path = Path(preset) if preset.endswith(".toml") else PRESETS / f"{preset}.toml"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
-        raise PlanError(f"unknown preset {preset!r}: choose from {known}, or name a .toml file")
+    path = expanded(preset) if preset.endswith(".toml") else PRESETS / f"{preset}.toml"
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path} is not a TOML file: {error}") from None
-    if device is not None:
-        content["device"] = device
-    if preset.endswith(".toml"):
-        _look_beside(path, content)
-    plan = validated(Plan, content)
+        content = _content(path)
+        if preset.endswith(".toml"):
+            _look_beside(path, content)
+        plan = validated(Plan, content if device is None else content | {"device": device})
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
+        raise PlanError(f"unknown preset {preset!r}: choose from {known}, or name a .toml file") from None
+    except OSError as error:  # a name that no file system takes, a file that may not be read
+        raise PlanError(f"{path}: {error}") from None
     for name in datasets:
         _known(f"data set of {preset}", name, [p.title for p in plan.problems])
     kept = tuple(p for p in plan.problems if p.title in datasets) if datasets else plan.problems
     return plan.model_copy(update={"problems": kept})
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LONGEST:
+        raise PlanError(f"{path} holds {path.stat().st_size:,} bytes, a plan {LONGEST:,} at most")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # some editors write a byte order mark
+        if _DEEP.search(text):  # tomllib would need the square of its length
+            raise RecursionError
+        return tomllib.loads(text)
+    except RecursionError:
+        raise PlanError(f"{path} is not a plan: it is nested too deeply") from None
+    except ValueError as error:
+        raise PlanError(f"{path} is not a TOML file: {error}") from None
 
 
 def _look_beside(path: Path, content: dict[str, Any]) -> None:
@@ -298,12 +356,13 @@ def _look_beside(path: Path, content: dict[str, Any]) -> None:
     folder = path.resolve().parent
     modules, problems = content.get("modules", []), content.get("problems", [])
     if isinstance(modules, list):
-        found = [str(folder / name) for name in modules if isinstance(name, str)]
-        content["modules"] = list(dict.fromkeys([str(folder), *found, str(Path.cwd())]))
+        found = [str(folder / expanded(name)) if isinstance(name, str) else name for name in modules]
+        places = [str(folder), *found, str(Path.cwd())]
+        content["modules"] = [place for i, place in enumerate(places) if place not in places[:i]]
     for problem in problems if isinstance(problems, list) else []:
         name = problem.get("dataset") if isinstance(problem, dict) else None
-        if isinstance(name, str) and name not in DATASETS and (folder / name).exists():
-            problem["dataset"] = str(folder / name)
+        if isinstance(name, str) and name not in DATASETS and (folder / expanded(name)).exists():
+            problem["dataset"] = str(folder / expanded(name))
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> Model:
@@ -313,7 +372,7 @@ def validated(model: type[Model], content: dict[str, Any]) -> Model:
     except ValidationError as error:
         found = error.errors()
         places = [e["loc"] for e in found]
-        lines = {_line(e) for e in found if not _follows(e, places)}
+        lines = {_line(e, model) for e in found if not _follows(e, places)}
         raise PlanError("\n".join(sorted(lines))) from None
 
 
@@ -323,12 +382,37 @@ def _follows(error: Any, places: list[tuple[int | str, ...]]) -> bool:
     return error["type"] == "too_short" and any(p != place and p[: len(place)] == place for p in places)
 
 
-def _line(error: Any) -> str:
+def _line(error: Any, model: type[BaseModel]) -> str:
     """Where the mistake is, what was expected, and what was found."""
-    place = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("function-", "tuple[")))
+    place = ".".join(_key(part) for part in error["loc"] if "[" not in str(part))  # no function-before[...]
     message = error["msg"].removeprefix("Value error, ")
-    found = "" if error["type"] in ("value_error", "missing") else f", got {error['input']!r}"
+    found = "" if error["type"] in ("value_error", "missing") else f", got {_shown(error['input'])}"
+    if error["type"] == "extra_forbidden":
+        parts: dict[Any, type[BaseModel]] = {"problem": Problem, "problems": Problem, "settings": Setting}
+        owner = parts[error["loc"][0]] if len(error["loc"]) > 1 else model
+        found += f"; permitted are {', '.join(owner.model_fields)}"
     return f"{place or 'plan'}: {message}{found}"
+
+
+def _key(part: int | str) -> str:
+    text = str(part)
+    return text if text.isprintable() and len(text) < 100 else _shown(text)
+
+
+class _Shown(reprlib.Repr):
+    """Values as Python writes them, cut where they are long or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 200
+        self.maxlist = self.maxtuple = self.maxdict = 20
+
+    def repr_int(self, value: int, level: int) -> str:
+        bits = value.bit_length()
+        return super().repr_int(value, level) if bits < 10_000 else f"an integer of {bits} bits"
+
+
+_shown = _Shown().repr
 
 
 def file_name(text: str) -> str:

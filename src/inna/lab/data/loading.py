@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .formats import Images, Labels, Split, read_cifar, read_idx, seeded_split
-from .sources import OFFICIAL, DataError, home
+from .sources import OFFICIAL, DataError, expanded, home
 
 __all__ = ["DATASETS", "EMBEDDED", "Dataset", "Registered", "check_name", "load"]
 
@@ -57,7 +57,7 @@ def load(
         ((1000, 1, 8, 8), (500, 1, 8, 8), 10)
     """
     check_name(name)
-    changed = 0 if name in DATASETS else Path(name).stat().st_mtime_ns
+    changed = 0 if name in DATASETS else expanded(name).stat().st_mtime_ns
     return _load(name, home(data_dir), train, test, changed)
 
 
@@ -71,7 +71,7 @@ def check_name(name: str) -> str:
         >>> check_name("mnist")
         'mnist'
     """
-    path = Path(name)
+    path = expanded(name)
     if name in DATASETS or (name and path.is_dir()) or (path.suffix == ".npz" and path.is_file()):
         return name
     if path.suffix == ".npz":
@@ -89,7 +89,7 @@ def _load(name: str, where: Path, train: int | None, test: int | None, _changed:
     else:
         from . import own
 
-        path = Path(name)
+        path = expanded(name)
         classes, splits = own.read_folder(path) if path.is_dir() else own.read_npz(path)
     train_shape, test_shape = (images.shape[1:] for images, _ in splits)
     if train_shape != test_shape:

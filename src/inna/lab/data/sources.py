@@ -12,7 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["OFFICIAL", "DataError", "File", "Source", "State", "home"]
+__all__ = ["OFFICIAL", "DataError", "File", "Source", "State", "expanded", "home"]
 
 
 class DataError(ValueError):
@@ -87,7 +87,15 @@ def home(data_dir: Path | None = None) -> Path:
     if data_dir is None:
         named = os.environ.get("INNA_DATA")
         data_dir = Path(named) if named else user_cache_path("inna", appauthor=False) / "data"
-    return data_dir.expanduser()
+    return expanded(data_dir)
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder for its ~, which no shell has done in quotes or in a plan."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~nobody: a file may be called so
+        return Path(path)
 
 
 TORONTO = (

@@ -122,7 +122,7 @@ def printed_curves() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
         >>> sorted(printed_curves())
         ['a', 'b', 'c']
     """
-    curves = json.loads((Path(__file__).parent / "figure1.json").read_text())["curves"]
+    curves = json.loads((Path(__file__).parent / "figure1.json").read_bytes())["curves"]
     return {
         name: (np.array(curve["iteration"]), np.array(curve["log10_objective"]))
         for name, curve in curves.items()

@@ -140,4 +140,4 @@ def _distances(problem: Problem, curve: Curve, field: str, name: str, ours: str)
 @cache
 def _curves() -> Any:
     """Data set -> field -> name -> {from, mean, low, high}."""
-    return json.loads((Path(__file__).parent / "figures234.json").read_text())["curves"]
+    return json.loads((Path(__file__).parent / "figures234.json").read_bytes())["curves"]

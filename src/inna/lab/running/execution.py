@@ -48,7 +48,7 @@ def execute_here(
         return False
     except (ValueError, OSError, RuntimeError, ImportError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise RuntimeError(
             f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"

@@ -41,8 +41,11 @@ def build(name: str, params: Iterable[Tensor], lr: float, options: dict[str, Any
     )
     try:
         optimizer: torch.optim.Optimizer = cls(params, lr=lr, **flags, **options)
-    except TypeError as error:
-        raise ValueError(f"{name} does not take these options: {error}") from None
+    except ValueError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's class does
+        kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
+        raise ValueError(f"{name} does not take these options: {kind}{error}") from None
     return optimizer
 
 
@@ -96,7 +99,7 @@ def decay(q: float, schedule: str | dict[str, Any] | None) -> Callable[[int], fl
     factor = schedules.power(q) if schedule is None else _schedule(schedule)
     try:
         sound = math.isfinite(factor(0)) and factor(0) >= 0
-    except Exception as error:  # whatever the user's function does
+    except (Exception, SystemExit) as error:  # whatever the user's function does
         raise ValueError(f"schedule {schedule!r} fails at k = 0 ({type(error).__name__}: {error})") from None
     if not sound:
         raise ValueError(f"schedule {schedule!r} must give a factor >= 0 at k = 0, got {factor(0)}")
@@ -109,7 +112,7 @@ def _schedule(spec: Any) -> Callable[[int], float]:
         if not callable(function):
             raise ValueError(f"schedule {spec!r} is no function of k: {function!r}")
         return function
-    arguments = {"family": spec} if isinstance(spec, str) else dict(spec)
+    arguments = dict(spec) if isinstance(spec, dict) else {"family": spec}
     family = arguments.pop("family", None)
     if family not in FAMILIES:
         raise ValueError(
