@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -87,6 +88,61 @@ def test_the_squares_of_lemma_3_5_and_20(alpha: float, beta: float) -> None:
     assert (np.abs(low - with_minus) / scale).max() > 0.2  # as printed
     assert (np.abs(high - with_plus) / scale).max() > 0.2
     np.testing.assert_allclose(with_minus + with_plus, -2 * scale, rtol=1e-9)  # (31) is right as printed
+
+
+# (12) to (13): mini-batches of a fixed size.
+
+MEDIANS = np.array([0.0, 1.0, 2.0, 5.0, 9.0])
+
+
+def one_term(rng: np.random.Generator) -> dynamics.DIN:
+    """INNA on the sum of |theta - y_n|, one term a step: |B| = 1, N = 5."""
+    return dynamics.DIN(lambda x: np.sign(x - MEDIANS[rng.integers(5)]))
+
+
+def test_the_mean_over_mini_batches_is_a_share_of_the_gradient() -> None:
+    theta = 3.3
+    whole = np.sign(theta - MEDIANS).sum()
+    for size in (1, 2, 4):
+        batches = [list(batch) for batch in itertools.combinations(range(5), size)]
+        mean = np.mean([np.sign(theta - MEDIANS[batch]).sum() for batch in batches])
+        assert mean == pytest.approx(size / 5 * whole)
+        assert mean != pytest.approx(whole)  # v_k = w_k + noise of mean zero, w_k in DJ: as printed
+
+
+def test_the_runs_follow_the_share_of_the_system_and_not_the_system() -> None:
+    whole = dynamics.DIN(lambda x: np.sign(x - MEDIANS).sum(-1, keepdims=True))
+    share = dynamics.DIN(lambda x: np.sign(x - MEDIANS).mean(-1, keepdims=True))
+    gaps = np.zeros((2, 4))
+    for seed in range(4):
+        run = one_term(np.random.default_rng(seed)).euler(
+            [12.0], 0.2, 6000, schedule=lambda k: (k + 1) ** -0.5, initial_speed=0.1
+        )
+        for row, system in enumerate((share, whole)):
+            windows = [dynamics.shadow_distance(run, system, t, 3.0) for t in (2, 4, 6)]
+            gaps[row, seed] = np.mean(windows)
+    assert (3 * gaps[0] < gaps[1]).all(), gaps
+
+
+def test_the_inequality_of_lemma_4_1_is_with_the_value_on_k() -> None:
+    """L = x^2 - y^2, K = {0}. (22) has L(v-bar), which is nowhere said to be L*: elsewhere it fails."""
+    rho, a = 1.01, 0.5
+    x = np.geomspace(1e-6, 1e-1, 50)
+    gap, slope = x**2, 2 * x
+    assert (rho * (1 - a) * gap**-a * slope > 1).all()
+    elsewhere = gap + 0.1**2  # the value at v-bar = (0, .1), near K too
+    assert (rho * (1 - a) * elsewhere**-a * slope).min() < 1e-4
+
+
+@each_setting
+def test_at_the_ends_of_lambda_the_inequality_of_the_proof_is_an_equality(alpha: float, beta: float) -> None:
+    for lam in dynamics.lambda_range(alpha, beta):
+        assert beta - (alpha * beta + 1 - lam) ** 2 / (4 * alpha) == pytest.approx(0, abs=1e-12)
+        sign = 1 if lam < 1 + alpha * beta else -1
+        v = np.array([1.0])
+        velocity = -sign * np.sqrt(beta / alpha) * v  # the system moves, and this energy stands still
+        assert dynamics.energy_rate(velocity, v, alpha, beta, lam) == pytest.approx(0, abs=1e-12)
+        assert dynamics.energy_rate(velocity, v, alpha, beta) < -0.1  # E itself falls
 
 
 @each_setting
