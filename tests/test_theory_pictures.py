@@ -108,6 +108,29 @@ def test_the_sets_of_the_criticality_example() -> None:
     assert line(graph, "minimum").get_xdata()[0] == 1
 
 
+def test_the_inclusion_rests_on_the_kink_where_inna_chatters() -> None:
+    motion, energies, valley = drawn("theory_inclusion").axes
+    theta, wanted, v = (line(motion, name).get_ydata() for name in ("θ", "−u/β", "v in"))
+    assert np.abs(v).max() <= 1
+    resting = np.abs(theta) < 1e-12
+    np.testing.assert_allclose(v[resting][:-1], wanted[resting][:-1], atol=1e-9)
+    assert line(energies, "the inclusion").get_ydata()[-1] < 1e-16
+    assert all(curve.get_ydata()[-100:].max() > 1e-5 for curve in energies.get_lines()[1:])
+    np.testing.assert_allclose(line(valley, "the solution").get_xydata()[-1], [1, 1], atol=1e-3)
+
+
+def test_what_is_promised_of_limits_is_found() -> None:
+    near, saddle, damping = drawn("theory_limits").axes
+    admissible, constant, summable = (path.get_ydata() for path in near.get_lines())
+    assert admissible[-1] < constant[-1] / 3 < summable[-1] / 3
+    predicted = line(saddle, "predicted").get_ydata()
+    assert predicted[-1] == pytest.approx(0.1, rel=0.2)  # it starts on the typical run and ends there
+    assert "100%" in str(saddle.get_lines()[-2].get_label())
+    fixed, vanishing, bound = damping.get_lines()
+    assert (vanishing.get_ydata() < bound.get_ydata()).all()
+    assert vanishing.get_ydata()[-1] < fixed.get_ydata()[-1] / 100
+
+
 def test_the_command_draws_them_all(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "inna", "reproduce", "theory", "--out", str(tmp_path / "new")],

@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 from .files import write_atomically
 
-__all__ = ["SETTINGS", "save"]
+__all__ = ["BLUE", "GREEN", "ORANGE", "PINK", "RED", "SETTINGS", "SKY", "save"]
+
+BLUE, ORANGE, GREEN, RED, SKY, PINK = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
+"""Okabe and Ito's colours, which the colour-blind can tell apart."""
 
 SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.hashsalt": "inna"}
 """The salt makes the same figure the same file."""

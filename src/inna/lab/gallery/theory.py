@@ -22,21 +22,21 @@ from ...dynamics import (
 )
 from ...nonsmooth import FiniteSum
 from ...reference import psi_from_momentum
-from ..style import SETTINGS
+from ..style import BLUE, GREEN, ORANGE, PINK, RED, SETTINGS, SKY
+from .runs import draw_inclusion, draw_limits
 
 __all__ = [
     "PICTURES",
     "draw_d_criticality",
     "draw_energies",
+    "draw_inclusion",
+    "draw_limits",
     "draw_phase_portraits",
     "draw_rates",
     "draw_regimes",
 ]
 
 Array = NDArray[np.float64]
-
-BLUE, ORANGE, GREEN, RED, SKY, PINK = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
-"""Okabe and Ito's colours, which the colour-blind can tell apart."""
 
 
 def draw_phase_portraits() -> Figure:
@@ -145,8 +145,8 @@ def _linear_rates(ax: Axes) -> None:
         decay = np.exp(linear_rate(curvatures, alpha, beta) * t)
         touching = (objective / decay)[500:2000].max()
         ax.plot(t, objective, color=color, label=f"α = {alpha}, β = {beta}")
-        ax.plot(t, touching * decay, "--", color=color, linewidth=1)
-    ax.plot([], [], "--", color="0.3", linewidth=1, label="predicted")
+        ax.plot(t, touching * decay, "k--", linewidth=1)
+    ax.plot([], [], "k--", linewidth=1, label="predicted")
     ax.set(yscale="log", ylim=(1e-12, 1e4), xlabel="time t", ylabel="objective J")
     ax.set_title("Strongly convex: linear")
     ax.legend(loc="upper right", fontsize=9)
@@ -158,9 +158,10 @@ def _power_laws(ax: Axes) -> None:
         path = _power(c, 0.5, 0.1).solve([1.0], t, rtol=1e-9, atol=1e-15)
         exponent, limit = power_law(c, 0.5)
         ax.plot(t[1:], path.objective[1:], color=color, label=f"J = |θ|$^{c}$")
-        ax.plot(t[200:], limit * t[200:] ** -exponent, "--", color=color, linewidth=1)
+        late = t > 30
+        ax.plot(t[late], limit * t[late] ** -exponent, "k--", linewidth=1)
     ax.plot(t[1:], 1 / t[1:], ":", color="0.4", label="1/t, what is proved")
-    ax.plot([], [], "--", color="0.3", linewidth=1, label="predicted")
+    ax.plot([], [], "k--", linewidth=1, label="predicted, on top")
     ax.set(xscale="log", yscale="log", ylim=(1e-25, 300), xlabel="time t", ylabel="objective J")
     ax.set_title("|θ|$^c$, c > 2: powers of t")
     ax.legend(loc="lower left", fontsize=9)
@@ -196,6 +197,10 @@ def regimes(curvature: float, lr: float, alpha: Array, beta: Array) -> tuple[Arr
     return regime.astype(float), radius
 
 
+STEPS = {10: "solid", 30: "dashed", 100: "dotted"}
+"""Steps to a tenth of J - J* -> the style of the line along which so many are needed."""
+
+
 def draw_regimes(curvatures: tuple[float, ...] = (1.0, 100.0), lr: float = 0.05) -> Figure:
     """Regimes and stability over (alpha, beta) at a step and one curvature a panel."""
     colors = ListedColormap(["0.35", "#f7ee9c", "#cfe8f7", "#f6d9a8"])
@@ -208,9 +213,9 @@ def draw_regimes(curvatures: tuple[float, ...] = (1.0, 100.0), lr: float = 0.05)
             ax.pcolormesh(
                 alpha, beta, regime, cmap=colors, vmin=-0.5, vmax=3.5, shading="nearest", rasterized=True
             )
-            steps = {float(10 ** (-1 / (2 * n))): f"{n} steps" for n in (10, 30, 100)}
-            lines = ax.contour(alpha, beta, radius, levels=list(steps), colors="k", linewidths=0.7)
-            ax.clabel(lines, fmt=steps, fontsize=8)
+            for steps, style in STEPS.items():
+                level = float(10 ** (-1 / (2 * steps)))
+                ax.contour(alpha, beta, radius, levels=[level], colors="k", linewidths=0.9, linestyles=style)
             ax.plot(alpha[0], 1 / alpha[0], color=PINK, linestyle="--", linewidth=1.6)
             ax.plot(0.5, 0.1, "k*", markersize=12)
             ax.set_title(f"curvature L = {curvature:g}, step γ = {lr:g}")
@@ -220,7 +225,9 @@ def draw_regimes(curvatures: tuple[float, ...] = (1.0, 100.0), lr: float = 0.05)
         ]
         handles += ax.plot([], [], color=PINK, linestyle="--", label="αβ = 1: above it a gradient system")
         handles += ax.plot([], [], "k*", linestyle="", label="the default (0.5, 0.1)")
-        handles += ax.plot([], [], color="k", linewidth=0.7, label="steps to a tenth of J − J*")
+        for steps, style in STEPS.items():
+            label = f"{steps} steps to a tenth of J − J*"
+            handles += ax.plot([], [], color="k", linestyle=style, linewidth=0.9, label=label)
         fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
     return fig
 
@@ -300,5 +307,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "theory_rates": draw_rates,
     "theory_regimes": draw_regimes,
     "theory_criticality": draw_d_criticality,
+    "theory_inclusion": draw_inclusion,
+    "theory_limits": draw_limits,
 }
 """File name -> what draws it."""
