@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inna import hyperparameters
-from inna.reference import initial_psi, inna_step, momentum_from_psi, psi_from_momentum
+from inna.reference import initial_psi, inna_step, momentum_from_psi, momentum_step, psi_from_momentum
 
 SETTINGS = [(0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0), (2.0, 1.0), (0.0, 0.1)]
 
@@ -70,10 +70,30 @@ def test_one_step_is_one_step_of_the_momentum_form_exactly(
 ) -> None:
     u = momentum_from_psi(theta, psi, alpha=alpha, beta=beta)
     next_theta, next_psi = inna_step(theta, psi, v, lr=lr, alpha=alpha, beta=beta)
-    assert next_theta == theta - lr * (u + beta * v)
-    assert momentum_from_psi(next_theta, next_psi, alpha=alpha, beta=beta) == (
-        (1 - alpha * lr) * u + lr * (1 - alpha * beta) * v
-    )
+    next_u = momentum_from_psi(next_theta, next_psi, alpha=alpha, beta=beta)
+    exactly = {"decay": Fraction(0), "start": Fraction(0)}
+    ours = momentum_step(theta, u, v, lr=lr, alpha=alpha, beta=beta, **exactly)
+    assert ours == (next_theta, next_u)
+
+
+@given(theta=exact, v=exact, lr=positive, alpha=exact.map(abs), beta=positive, speed=exact)
+def test_the_start_of_the_momentum_form_is_a_step_from_u_0(
+    theta: Fraction, v: Fraction, lr: Fraction, alpha: Fraction, beta: Fraction, speed: Fraction
+) -> None:
+    numbers = {"lr": lr, "alpha": alpha, "beta": beta, "decay": Fraction(0)}
+    start = speed - beta
+    started = momentum_step(theta, Fraction(0), v, **numbers, start=start)
+    assert started == momentum_step(theta, start * v, v, **numbers, start=Fraction(0))
+    assert (started[0] - theta) / lr == -speed * v
+
+
+@given(theta=exact, u=exact, v=exact, lr=positive, alpha=exact.map(abs), beta=positive, decay=positive)
+def test_the_decay_of_the_momentum_form_shrinks_theta_and_leaves_the_momentum(
+    theta: Fraction, u: Fraction, v: Fraction, lr: Fraction, alpha: Fraction, beta: Fraction, decay: Fraction
+) -> None:
+    numbers = {"lr": lr, "alpha": alpha, "beta": beta, "start": Fraction(0)}
+    shrunk = momentum_step((1 - lr * decay) * theta, u, v, **numbers, decay=Fraction(0))
+    assert momentum_step(theta, u, v, **numbers, decay=decay) == shrunk
 
 
 @given(theta=exact, psi=exact, u=exact, alpha=exact.map(abs), beta=positive)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 
 from inna import reference, schedules
-from inna.torch import INNA
+from inna.torch import INNA, INNAprop, foreach_step
 
 PAIRS = [(0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0), (2.0, 1.0), (0.0, 0.1)]
 BOTH = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
@@ -369,3 +369,43 @@ def test_loop_and_foreach_take_lists_of_mixed_dtypes_and_shapes():
         ends.append(params)
     for a, b in zip(*ends, strict=True):
         torch.testing.assert_close(a, b)
+
+
+class Sign(INNA):
+    """INNA's inertia along the signs of the gradient."""
+
+    def directions(self, tensors, group, lr):
+        return [grad.sign() for grad in tensors.grads]
+
+
+@pytest.mark.parametrize("flags", [{}, {"foreach": True}, {"foreach": True, "capturable": True}], ids=str)
+def test_a_subclass_drives_the_inertia_by_a_direction_of_its_own(flags):
+    ours, theirs = leaf([1.0] * 7), leaf([1.0] * 7)
+    a, b = Sign([ours], lr=0.01, **flags), INNA([theirs], lr=0.01, **flags)
+    for v in gradients(20):
+        ours.grad, theirs.grad = v.clone(), v.sign()
+        a.step()
+        b.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_fused_refuses_a_direction_that_its_kernels_do_not_know():
+    with pytest.raises(RuntimeError, match="directions of INNA and INNAprop only: use foreach=True"):
+        Sign([leaf([1.0])], fused=True)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_foreach_step_is_the_step_of_the_optimizer(adaptive):
+    cls = INNAprop if adaptive else INNA
+    ours, theirs = torch.ones(7, dtype=torch.float64), leaf([1.0] * 7)
+    options = {"lr": 0.05, "alpha": 0.5, "beta": 0.2, "initial_speed": 0.7, "weight_decay": 0.1}
+    extra = {} if adaptive else {"decoupled_weight_decay": True}
+    optimizer = cls([theirs], foreach=True, **options, **extra)
+    u, s, step = torch.zeros_like(ours), torch.zeros_like(ours), torch.zeros(())
+    for v in gradients(20):
+        foreach_step([ours], [v], [u], [step], [s] if adaptive else None, **options)
+        theirs.grad = v.clone()
+        optimizer.step()
+    assert torch.equal(ours, theirs.detach())
+    assert torch.equal(u, optimizer.state[theirs]["momentum_buffer"])
+    assert step == 20

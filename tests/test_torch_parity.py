@@ -213,7 +213,7 @@ def test_capturable_foreach_is_no_loop_in_disguise(case, monkeypatch):
     def loop(*_: object, **__: object) -> None:
         raise AssertionError("the loop was called")
 
-    monkeypatch.setattr("inna.torch._inna._single_tensor_inna", loop)
+    monkeypatch.setattr("inna.torch._inna.single_tensor_inna", loop)
     param = torch.ones(2)
     param.grad = torch.ones(2)
     case([param], foreach=True, capturable=True, lr=torch.tensor(0.1)).step()
@@ -569,7 +569,7 @@ def test_deepcopy_copies_all_public_attrs(case, flags):
 @each_optimizer
 def test_defaults_changed_to_foreach(case, monkeypatch):
     called = []
-    monkeypatch.setattr("inna.torch._inna._multi_tensor_inna", lambda *_, **__: called.append(True))
+    monkeypatch.setattr("inna.torch._inna.multi_tensor_inna", lambda *_, **__: called.append(True))
     param = torch.ones(2, device="cuda")
     param.grad = torch.ones_like(param)
     case([param]).step()

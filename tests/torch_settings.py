@@ -10,10 +10,10 @@ from inna.torch import INNA, INNAprop
 class Case(NamedTuple):
     """An optimizer and options for it."""
 
-    cls: type[INNA]
+    cls: type[INNA] | type[INNAprop]
     options: dict[str, Any]
 
-    def __call__(self, params: Any, **more: Any) -> INNA:
+    def __call__(self, params: Any, **more: Any) -> INNA | INNAprop:
         return self.cls(params, **{**self.options, **more})
 
     def __str__(self) -> str:

@@ -3,9 +3,18 @@
 It works on NumPy arrays of any shape and dtype and on plain Python floats alike.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["initial_psi", "inna_step", "innaprop_step", "momentum_from_psi", "psi_from_momentum"]
+__all__ = [
+    "Coefficients",
+    "coefficients",
+    "initial_psi",
+    "inna_step",
+    "innaprop_step",
+    "momentum_from_psi",
+    "momentum_step",
+    "psi_from_momentum",
+]
 
 
 def inna_step(theta: Any, psi: Any, v: Any, *, lr: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -42,6 +51,81 @@ def inna_step(theta: Any, psi: Any, v: Any, *, lr: Any, alpha: Any, beta: Any) -
     """
     drift = (1 / beta - alpha) * theta - psi / beta
     return theta + lr * (drift - beta * v), psi + lr * drift
+
+
+class Coefficients(NamedTuple):
+    """The four numbers of a step in the momentum form; every implementation calls them by these names."""
+
+    keep: Any
+    push: Any
+    damp: Any
+    gain: Any
+
+
+def coefficients(*, lr: Any, alpha: Any, beta: Any, decay: Any = 0.0, start: Any = 0.0) -> Coefficients:
+    r"""The coefficients of `momentum_step`.
+
+    .. math::
+        \mathrm{keep} &= 1 - \gamma \lambda, &
+        \mathrm{push} &= \gamma (\beta + \mathrm{start}), \\
+        \mathrm{damp} &= 1 - \alpha \gamma, &
+        \mathrm{gain} &= \gamma (1 - \alpha\beta) + \mathrm{damp} \cdot \mathrm{start}
+
+    Args:
+        lr: step size gamma >= 0.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, >= 0.
+        decay: decoupled weight decay lambda >= 0.
+        start: s - beta in the first step, which then starts from u_0 = (s - beta) v_0; 0 in the others.
+
+    Example:
+        >>> coefficients(lr=0.5, alpha=0.5, beta=0.25, decay=0.5, start=0.75)
+        Coefficients(keep=0.75, push=0.5, damp=0.75, gain=1.0)
+    """
+    damp = 1 - alpha * lr
+    return Coefficients(1 - lr * decay, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start)
+
+
+def momentum_step(
+    theta: Any, u: Any, v: Any, *, lr: Any, alpha: Any, beta: Any, decay: Any = 0.0, start: Any = 0.0
+) -> tuple[Any, Any]:
+    r"""One step of INNA in the momentum form, which every other implementation computes.
+
+    .. math::
+        \theta_{k+1} &= \mathrm{keep} \cdot \theta_k - \gamma_k u_k - \mathrm{push} \cdot v_k \\
+        u_{k+1} &= \mathrm{damp} \cdot u_k + \mathrm{gain} \cdot v_k
+
+    with the `coefficients`; without decay and start
+
+    .. math:: \theta_{k+1} = \theta_k - \gamma_k (u_k + \beta v_k), \qquad
+              u_{k+1} = (1 - \alpha\gamma_k)\, u_k + \gamma_k (1 - \alpha\beta)\, v_k
+
+    which is exactly (12) for :math:`u = (\alpha - 1/\beta)\theta + \psi/\beta`, and exists at beta = 0 too.
+
+    Args:
+        theta: parameters, any shape.
+        u: the momentum, shaped as `theta`; 0 before the first step.
+        v: a (sub)gradient of the (mini-batch) objective at `theta`, shaped as `theta`.
+        lr: step size gamma_k >= 0.
+        alpha: viscous damping, >= 0.
+        beta: Newtonian damping, >= 0 (0: heavy ball).
+        decay: decoupled weight decay lambda >= 0; the momentum does not see it.
+        start: s - beta in the first step, so that it starts with the velocity -s v; 0 in the others.
+
+    Returns:
+        The next `(theta, u)`; the arguments are not modified.
+
+    Example:
+        >>> theta, u = momentum_step(1.0, 0.0, 2.0, lr=0.25, alpha=0.5, beta=0.5, start=0.5)  # speed 1
+        >>> theta, u
+        (0.5, 1.25)
+        >>> momentum_step(theta, u, 1.0, lr=0.25, alpha=0.5, beta=0.5)
+        (0.0625, 1.28125)
+
+    Reference: Castera et al. (2021), equation (12); for the start, Section 5.2.
+    """
+    keep, push, damp, gain = coefficients(lr=lr, alpha=alpha, beta=beta, decay=decay, start=start)
+    return keep * theta - lr * u - push * v, damp * u + gain * v
 
 
 def innaprop_step(

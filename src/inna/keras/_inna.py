@@ -160,42 +160,31 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
             moved[[self._get_variable_index(variable) for variable in trainable_variables]] = 1
             self.assign_add(self._steps, moved * ops.cast(ops.not_equal(learning_rate, 0), "int32"))
             return
-        import torch
+        from ..torch import foreach_step
 
-        from ..torch._contract import Tensors
-        from ..torch._inna import _alike, _multi_tensor_inna
-
+        indices = [self._get_variable_index(variable) for variable in trainable_variables]
+        steps = self._steps.value
+        counts = steps.cpu().unbind()  # on a CPU these are views
         lr, alpha, beta, speed = (
             float(read(x)) for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
         )
-        if lr == 0:
-            return
-        numbers = {"lr": lr, "alpha": alpha, "beta": beta, "speed": speed, "decay": 0.0, "sign": 1.0}
-        with torch.no_grad():
-            indices = [self._get_variable_index(variable) for variable in trainable_variables]
-            params = [variable.value for variable in trainable_variables]
-            steps = self._steps.value
-            counts = steps.cpu().unbind()  # on a CPU these are views
-            tensors = Tensors(
-                params,
-                [self._momentum_buffers[i].value for i in indices],
-                [counts[i] for i in indices],
-                [None] * len(params),
-                self._squares(indices),
-                [g if g.dtype == p.dtype else g.to(p.dtype) for g, p in zip(grads, params, strict=True)],
-            )
-            for some in _alike(tensors, capturable=False):
-                _multi_tensor_inna(some, self._foreach_directions, capturable=False, **numbers)
-            if not steps.is_cpu:
-                steps[indices] += 1
+        foreach_step(
+            [variable.value for variable in trainable_variables],
+            grads,
+            [self._momentum_buffers[i].value for i in indices],
+            [counts[i] for i in indices],
+            **self._second_moments_of(indices),
+            lr=lr,
+            alpha=alpha,
+            beta=beta,
+            initial_speed=speed,
+        )
+        if lr != 0 and not steps.is_cpu:
+            steps[indices] += 1
 
-    def _squares(self, indices: list[int]) -> list[Any]:
-        """The second moments on PyTorch, where there are some."""
-        return [None] * len(indices)
-
-    def _foreach_directions(self, tensors: Any) -> Any:
-        """The same as `_direction` for many variables at once, on PyTorch."""
-        return list(tensors.grads)
+    def _second_moments_of(self, indices: list[int]) -> dict[str, Any]:
+        """On PyTorch what `inna.torch.foreach_step` takes besides, for INNAprop."""
+        return {}
 
     def get_config(self) -> dict[str, Any]:
         """All that the constructor takes; callables as Keras serializes them."""

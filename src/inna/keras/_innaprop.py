@@ -98,14 +98,9 @@ class INNAprop(INNA):
         step = jax.lax.optimization_barrier(step)
         return v, rms_scaled(gradient, s, step=step, sigma=self.sigma, eps=self.eps)
 
-    def _squares(self, indices: list[int]) -> list[Any]:
-        return [self._second_moments[i].value for i in indices]
-
-    def _foreach_directions(self, tensors: Any) -> Any:
-        from ..torch._innaprop import _multi_tensor_scaled
-
-        grads, squares, steps = tensors.grads, tensors.exp_avg_sqs, tensors.steps
-        return _multi_tensor_scaled(grads, squares, steps, 1.0, self.sigma, self.eps, capturable=False)
+    def _second_moments_of(self, indices: list[int]) -> dict[str, Any]:
+        moments = [self._second_moments[i].value for i in indices]
+        return {"exp_avg_sqs": moments, "sigma": self.sigma, "eps": self.eps}
 
     def get_config(self) -> dict[str, Any]:
         """All that the constructor takes; callables as Keras serializes them."""

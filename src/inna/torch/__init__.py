@@ -18,9 +18,20 @@ except ModuleNotFoundError as error:
 from ._ball import project_on_ball
 from ._curvature import curvature
 from ._energy import energy
+from ._functional import foreach_step
 from ._inna import INNA
 from ._innaprop import INNAprop
 from ._oracle import Oracle, oracle
 from ._param_groups import param_groups
 
-__all__ = ["INNA", "INNAprop", "Oracle", "curvature", "energy", "oracle", "param_groups", "project_on_ball"]
+__all__ = [
+    "INNA",
+    "INNAprop",
+    "Oracle",
+    "curvature",
+    "energy",
+    "foreach_step",
+    "oracle",
+    "param_groups",
+    "project_on_ball",
+]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from ._contract import InertialOptimizer
+from ._optimizer import InertialOptimizer
 
 __all__ = ["project_on_ball"]
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ..reference import momentum_from_psi
 from ._inna import INNA
-from ._innaprop import INNAprop
 
 __all__ = ["energy"]
 
@@ -48,7 +47,7 @@ def energy(optimizer: INNA, loss: float | Tensor, lam: float | None = None) -> f
 
     Reference: Castera et al. (2021), (17), Lemmas 3.5 and 3.6.
     """
-    if not isinstance(optimizer, INNA) or isinstance(optimizer, INNAprop):
+    if not isinstance(optimizer, INNA):
         raise TypeError(f"the energy is that of an inna.torch.INNA, got {type(optimizer).__name__}")
     groups = optimizer.param_groups
     products = {float(group["alpha"]) * float(group["beta"]) for group in groups}

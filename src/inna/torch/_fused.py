@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._contract import Tensors
+from ._optimizer import Tensors
 
 __all__ = ["fused_step"]
 

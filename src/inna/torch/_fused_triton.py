@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._contract import Number, Tensors
+from ._optimizer import Number, Tensors
 
 try:
     import triton

@@ -1,76 +1,83 @@
 """INNAprop for PyTorch: INNA on a gradient that RMSprop has scaled."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ._contract import InertialOptimizer, Number, Tensors
-from ._inna import INNA, _add, _foreach_add, _foreach_scale, _scale
+from ._coefficients import Number, exact
+from ._foreach import foreach_add_, foreach_scale_
+from ._inna import add_, scale_, take_step
+from ._optimizer import InertialOptimizer, Tensors, on_device, takes_foreach
 
 __all__ = ["INNAprop"]
 
 
-def _single_tensor_scaled(
-    grad: Tensor, square: Tensor, step: Number, lr: Number, sigma: float, eps: float
+def single_tensor_scaled(
+    grad: Tensor, exp_avg_sq: Tensor, step: Number, *, lr: Number, sigma: float, eps: float
 ) -> Tensor:
     """The v of INNAprop; the second moment moves on, unless lr is 0."""
-    grad = grad.to(square.dtype)  # the square of a float16 gradient would underflow
-    fresh = _fresh(lr, square, sigma)
-    _scale(square, 1 - fresh)
-    _add(square, grad * grad, fresh)
-    seen = square.clone() if torch.is_grad_enabled() else square
-    return grad / ((seen / (1 - sigma ** (step + 1))).sqrt() + _above_0(eps, square, lr))
+    dtype = exact(exp_avg_sq.dtype)  # in 16 bits squares underflow, and above 255 overflow
+    grad, s = grad.to(dtype), exp_avg_sq.to(dtype)
+    fresh = weight_of_new(lr, s, sigma)
+    scale_(s, 1 - fresh)
+    add_(s, grad * grad, fresh)
+    if s is not exp_avg_sq:
+        exp_avg_sq.copy_(s)
+    elif torch.is_grad_enabled():
+        s = s.clone()  # autograd keeps it, and the next step changes it in place
+    return grad / ((s / (1 - sigma ** (step + 1))).sqrt() + above_0(eps, s, lr))
 
 
-def _multi_tensor_scaled(
+def multi_tensor_scaled(
     grads: list[Tensor],
-    squares: list[Tensor],
+    exp_avg_sqs: list[Tensor],
     steps: list[Tensor],
+    *,
     lr: Number,
     sigma: float,
     eps: float,
     capturable: bool,
 ) -> list[Tensor]:
-    """The same for all at once; what it returns is its one intermediate of their size."""
-    fresh = _fresh(lr, squares[0], sigma)
-    corrections: Any = (
-        (1 - sigma ** (torch.stack(steps).to(squares[0].device, torch.float64) + 1)).unbind()
-        if capturable
-        else [1 - sigma ** (step.item() + 1) for step in steps]
-    )
-    _foreach_scale(squares, 1 - fresh)
+    """The same for lists; what it returns is its one intermediate of their size."""
+    dtype = exact(exp_avg_sqs[0].dtype)
+    squares = [exp_avg_sq.to(dtype) for exp_avg_sq in exp_avg_sqs]
+    fresh = weight_of_new(lr, squares[0], sigma)
+    corrections: Any
+    if capturable:  # in float64: 1 - .999 has only four digits in float32
+        k = torch.stack(steps).to(squares[0].device, torch.float64) + 1
+        corrections = (1 - sigma**k).unbind()
+    else:
+        corrections = [1 - sigma ** (step.item() + 1) for step in steps]
+    foreach_scale_(squares, 1 - fresh)
     if isinstance(fresh, Tensor):
-        wide = [grad.to(square.dtype) for grad, square in zip(grads, squares, strict=True)]
-        _foreach_add(squares, list(torch._foreach_mul(wide, wide)), fresh)
+        wide = [grad.to(dtype) for grad in grads]
+        foreach_add_(squares, list(torch._foreach_mul(wide, wide)), fresh)
     else:
         torch._foreach_addcmul_(squares, grads, grads, value=fresh)
+    if squares[0] is not exp_avg_sqs[0]:
+        torch._foreach_copy_(exp_avg_sqs, squares)
     scaled = list(torch._foreach_div(squares, corrections))
     torch._foreach_sqrt_(scaled)
-    torch._foreach_add_(scaled, _above_0(eps, squares[0], lr))
+    torch._foreach_add_(scaled, above_0(eps, squares[0], lr))
     torch._foreach_reciprocal_(scaled)
     torch._foreach_mul_(scaled, grads)
     return scaled
 
 
-def _above_0(eps: float, square: Tensor, lr: Number) -> Number:
-    """Nothing is divided by 0: float16 has no 1e-8, and a step with lr 0 may be the first of zeros."""
+def above_0(eps: float, square: Tensor, lr: Number) -> Number:
+    """What is added to the root, so that nothing is divided by 0, not even if lr is 0 in the first step."""
     eps = max(eps, torch.finfo(square.dtype).tiny)
     return eps + (lr == 0).to(square.device, torch.float64) if isinstance(lr, Tensor) else eps
 
 
-def _fresh(lr: Number, square: Tensor, sigma: float) -> Number:
-    """The weight of the new square, 1 - sigma."""
-    if not isinstance(lr, Tensor):
-        return 1 - sigma
-    return (1 - sigma) * (lr != 0).to(
-        square.device, torch.float64 if square.dtype == torch.float64 else torch.float32
-    )
+def weight_of_new(lr: Number, square: Tensor, sigma: float) -> Number:
+    """The weight of the new square, 1 - sigma; 0 if lr is 0."""
+    return (1 - sigma) * (lr != 0).to(square) if isinstance(lr, Tensor) else 1 - sigma
 
 
-class INNAprop(INNA):
+class INNAprop(InertialOptimizer):
     r"""INNAprop: INNA whose gradient is divided by a running root mean square of itself, as in RMSprop.
 
     With a mini-batch gradient g_k, the second moment s_k (`exp_avg_sq`) and the momentum u_k, one step is
@@ -113,7 +120,7 @@ class INNAprop(INNA):
     for deep learning* (2024), arXiv 2410.05871, Algorithm 1.
     """
 
-    _state_names = ("momentum_buffer", "exp_avg_sq")
+    state_names = ("momentum_buffer", "exp_avg_sq")
 
     def __init__(
         self,
@@ -134,29 +141,46 @@ class INNAprop(INNA):
         kahan_sum: bool = False,
         state_dtype: torch.dtype | None = None,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        InertialOptimizer.__init__(self, params, {**options, "decoupled_weight_decay": True})
+        defaults = {
+            "lr": lr,
+            "alpha": alpha,
+            "beta": beta,
+            "sigma": sigma,
+            "eps": eps,
+            "initial_speed": initial_speed,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": True,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "kahan_sum": kahan_sum,
+            "state_dtype": state_dtype,
+        }
+        super().__init__(params, defaults)
 
-    def _directions(
-        self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
-    ) -> Iterator[Tensor]:
-        gradients = super()._directions(tensors, group, options, capturable)
-        for grad, square, step in zip(gradients, tensors.exp_avg_sqs, tensors.steps, strict=True):
-            k = (
-                step.to(grad.device, torch.float64) if capturable else step.item()
-            )  # 1 - .999 needs the digits
-            yield _single_tensor_scaled(grad, square, k, options["lr"], group["sigma"], group["eps"])
+    def directions(self, tensors: Tensors, group: dict[str, Any], lr: Number) -> list[Tensor]:
+        """The gradients over their running root mean squares."""
+        capturable, sigma, eps = on_device(group), group["sigma"], group["eps"]
+        if takes_foreach(tensors.params, group):
+            return multi_tensor_scaled(
+                tensors.grads,
+                tensors.exp_avg_sqs,
+                tensors.steps,
+                lr=lr,
+                sigma=sigma,
+                eps=eps,
+                capturable=capturable,
+            )
+        scaled = []
+        for grad, exp_avg_sq, step in zip(tensors.grads, tensors.exp_avg_sqs, tensors.steps, strict=True):
+            # in float64: 1 - .999 has only four digits in float32
+            k = step.to(grad.device, torch.float64) if capturable else step.item()
+            scaled.append(single_tensor_scaled(grad, exp_avg_sq, k, lr=lr, sigma=sigma, eps=eps))
+        return scaled
 
-    def _foreach_directions(
-        self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any], capturable: bool
-    ) -> list[Tensor]:
-        grads = super()._foreach_directions(tensors, group, options, capturable)
-        return _multi_tensor_scaled(
-            grads,
-            tensors.exp_avg_sqs,
-            tensors.steps,
-            options["lr"],
-            group["sigma"],
-            group["eps"],
-            capturable,
-        )
+    _fused_directions = directions
+
+    def _update(self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any]) -> None:
+        take_step(self, tensors, group, options)

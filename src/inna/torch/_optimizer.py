@@ -1,19 +1,17 @@
-"""What users of `torch.optim` expect, once for INNA and INNAprop: options, state, checkpoints."""
+"""What users of `torch.optim` expect, once for INNA and INNAprop: stepping, state, options."""
 
 import math
-import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
-from .. import reference
+from ._checkpoints import CheckpointedOptimizer, state_dtype
+from ._coefficients import Number
 
-__all__ = ["InertialOptimizer", "Number", "Tensors"]
+__all__ = ["InertialOptimizer", "Number", "Tensors", "on_device", "takes_foreach"]
 
-Number = float | Tensor
 _FUSED_DEVICES = ["cpu", "cuda"]
 
 
@@ -28,10 +26,36 @@ class Tensors(NamedTuple):
     grads: list[Tensor]
 
 
-class InertialOptimizer(Optimizer):
-    """The base of INNA and INNAprop. A leaf defines `_update`; everything else is here, once."""
+class InertialOptimizer(CheckpointedOptimizer):
+    """The base of INNA and INNAprop: both take the step of `_update`, along the v of `directions`."""
 
-    _state_names: tuple[str, ...] = ("momentum_buffer",)
+    def directions(self, tensors: Tensors, group: dict[str, Any], lr: Number) -> list[Tensor]:
+        """The v that drives the inertia, here the gradients. A subclass may drive it by anything else.
+
+        Args:
+            tensors: parameters of a group that take a step, and what belongs to each, as lists: one parameter
+                after the other, or with `foreach` many at once. To a gradient a coupled `weight_decay` has
+                been added. A DTensor comes as its local part, a complex tensor as pairs of reals.
+            group: the parameter group.
+            lr: step size of this step. If it is a tensor, it may be 0, and then no state must change.
+
+        Returns:
+            A tensor for each parameter, of its shape. With `maximize` the step goes against it.
+
+        Example:
+            >>> from inna.torch import INNA
+            >>> class SignINNA(INNA):
+            ...     def directions(self, tensors, group, lr):
+            ...         return [grad.sign() for grad in tensors.grads]
+            >>> theta = torch.tensor([1.0, -200.0])
+            >>> theta.grad = torch.tensor([2.0, -400.0])
+            >>> SignINNA([theta], lr=0.1).step()
+            >>> theta
+            tensor([   0.9000, -199.9000])
+        """
+        return tensors.grads
+
+    _fused_directions: Callable[..., list[Tensor]] = directions  # which the fused kernels know, too
 
     def _update(self, tensors: Tensors, group: dict[str, Any], options: dict[str, Any]) -> None:
         raise NotImplementedError
@@ -64,16 +88,16 @@ class InertialOptimizer(Optimizer):
         self._step_group(index)
 
     def _step_group(self, index: int) -> None:
+        options = self._options(self.param_groups[index])
         group = self.param_groups[index]  # torch.compile knows a group by this expression only
         tensors = Tensors([], [], [], [], [], [])
         has_complex = self._init_group(group, *tensors)
-        options = self._options(group)
         if not tensors.params or (not isinstance(options["lr"], Tensor) and options["lr"] == 0):
             return
         whole = tensors
         if has_complex or {*map(type, tensors.params)} - {Tensor, torch.nn.Parameter}:
             tensors = _plain(whole)
-        grad_scale, found_inf = self._gradient_scale()
+        grad_scale, found_inf = self.gradient_scale()
         if found_inf is not None and not group["fused"]:  # it is there for the sake of another, fused group
             if found_inf.item():
                 return
@@ -87,10 +111,10 @@ class InertialOptimizer(Optimizer):
         self,
         group: dict[str, Any],
         params: list[Tensor],
-        momenta: list[Tensor],
+        momentum_buffers: list[Tensor],
         steps: list[Tensor],
         compensations: list[Tensor | None],
-        squares: list[Tensor | None],
+        exp_avg_sqs: list[Tensor | None],
         grads: list[Tensor],
     ) -> bool:
         """Collect the parameters with a gradient and their state, and tell whether one of them is complex.
@@ -117,10 +141,10 @@ class InertialOptimizer(Optimizer):
                     continue
                 self._complete_state(param, state, group)
             params.append(param)
-            momenta.append(state["momentum_buffer"])
+            momentum_buffers.append(state["momentum_buffer"])
             steps.append(state["step"])
             compensations.append(state["compensation"] if kahan else None)
-            squares.append(state.get("exp_avg_sq"))
+            exp_avg_sqs.append(state.get("exp_avg_sq"))
             if not fused:  # a fused kernel casts by itself
                 dtype = param.dtype
                 has_complex = has_complex or dtype.is_complex
@@ -141,19 +165,15 @@ class InertialOptimizer(Optimizer):
             state["step"] = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device=device)
         elif state["step"].device != device and device == param.device:
             state["step"] = state["step"].to(device)
-        for name in self._state_names:
+        for name in self.state_names:
             if name not in state:
-                dtype = _state_dtype(param, group)
+                dtype = state_dtype(param, group)
                 state[name] = torch.zeros_like(param, dtype=dtype, memory_format=torch.preserve_format)
         if group["kahan_sum"]:  # in the dtype of the parameter, also when the model has got another
             if "compensation" not in state:
                 state["compensation"] = torch.zeros_like(param, memory_format=torch.preserve_format)
             elif state["compensation"].dtype != param.dtype:
                 state["compensation"] = state["compensation"].to(param.dtype)
-
-    def _on_device(self, group: dict[str, Any]) -> bool:
-        """Whether tensor options stay tensors; else they are read once and the step is made of numbers."""
-        return bool(group["capturable"] or group["differentiable"] or torch.compiler.is_compiling())
 
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         """The numbers of a step, of which some may be tensors."""
@@ -164,7 +184,7 @@ class InertialOptimizer(Optimizer):
             scheduled = self._tensors(group)
         speed = scheduled["beta"] if group["initial_speed"] is None else group["initial_speed"]
         options = {**scheduled, "speed": speed, "decay": decay, "sign": sign}
-        keep = self._on_device(group) or group["fused"]  # each fused kernel reads a tensor where it is
+        keep = on_device(group) or group["fused"]  # each fused kernel reads a tensor where it is
         return {
             name: value.reshape(()) if keep and isinstance(value, Tensor) else float(value)
             for name, value in options.items()
@@ -175,22 +195,14 @@ class InertialOptimizer(Optimizer):
         """For a compiled step: numbers read outside of its graphs, so that a new value recompiles nothing."""
         return {name: torch.as_tensor(group[name], dtype=torch.float64) for name in ("lr", "alpha", "beta")}
 
-    def _takes_foreach(self, tensors: Tensors, group: dict[str, Any]) -> bool:
-        if group["foreach"] is None:
-            return (
-                not group["differentiable"]
-                and all(p.device.type in ("cuda", "xpu") for p in tensors.params)
-                and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
-            )
-        return bool(group["foreach"])
-
     # GradScaler: a fused step unscales and skips by itself.
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
         return any(group["fused"] for group in self.param_groups)
 
-    def _gradient_scale(self) -> tuple[Tensor | None, Tensor | None]:
+    def gradient_scale(self) -> tuple[Tensor | None, Tensor | None]:
+        """GradScaler's grad_scale and found_inf, while it is at work."""
         return getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
 
     # Options.
@@ -205,6 +217,8 @@ class InertialOptimizer(Optimizer):
             if value is not None and not 0 <= value < (1 if name == "sigma" else math.inf):
                 expected = "in [0, 1)" if name == "sigma" else "finite and non-negative"
                 raise ValueError(f"{name} must be {expected}, got {value}")
+        if options["fused"] and type(self).directions is not type(self)._fused_directions:
+            raise RuntimeError("`fused` knows the directions of INNA and INNAprop only: use foreach=True")
         if options["fused"] and options["differentiable"]:
             raise RuntimeError("`fused` does not support `differentiable`")
         if options["fused"] and options["foreach"]:
@@ -216,93 +230,21 @@ class InertialOptimizer(Optimizer):
             raise TypeError(f"state_dtype must be None or a floating point torch.dtype, got {dtype}")
         super().add_param_group(param_group)
 
-    # psi and checkpoints.
 
-    def phase(self, param: Tensor) -> Tensor:
-        r"""The paper's phase variable of a parameter, :math:`\psi = \beta u + (1 - \alpha\beta)\theta`.
-
-        Raises:
-            KeyError: `param` is not a parameter of this optimizer or has not taken a step yet.
-        """
-        for group in self.param_groups:
-            state = self.state.get(param, {})
-            if any(p is param for p in group["params"]) and state.get("step", 0) > 0:
-                if "psi" in state:
-                    return cast(Tensor, state["psi"])
-                alpha, beta = float(group["alpha"]), float(group["beta"])
-                u = state["momentum_buffer"]
-                return cast(Tensor, reference.psi_from_momentum(param.detach(), u, alpha=alpha, beta=beta))
-        raise KeyError("psi exists for parameters of this optimizer that have taken a step")
-
-    def _convert_psi(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
-        """Turn a loaded psi into u, now that the weights are there; not in a dummy step."""
-        alpha, beta = float(group["alpha"]), float(group["beta"])
-        if float(group["lr"]) == 0:
-            return False
-        if beta == 0:
-            raise ValueError(
-                "the loaded psi gives no momentum at beta = 0: do one step with its own beta first"
-            )
-        u = reference.momentum_from_psi(param.detach(), state.pop("psi"), alpha=alpha, beta=beta)
-        state["momentum_buffer"] = u.to(_state_dtype(param, group))
-        return True
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a checkpoint: of this optimizer, or of the authors' own PyTorch optimizers.
-
-        The state keeps the dtype that `state_dtype` asks for; the base class would round it.
-        """
-        final: dict[str, Any] = {}
-        handle = self.register_load_state_dict_pre_hook(lambda _, loaded: final.update(loaded))
-        try:
-            super().load_state_dict(state_dict)
-        finally:
-            handle.remove()
-        for group, saved in zip(self.param_groups, final["param_groups"], strict=True):
-            for param, key in zip(group["params"], saved["params"], strict=True):
-                for name in {*self._state_names, "psi"} & final["state"].get(key, {}).keys():
-                    dtype = _state_dtype(param, group)
-                    if dtype != param.dtype:
-                        self.state[param][name] = final["state"][key][name].to(param.device, dtype)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        foreign: dict[str, str] = {}
-        for group in self.param_groups:
-            for name, value in self.defaults.items():  # the authors' optimizers start without momentum: None
-                group.setdefault(name, None if name == "initial_speed" else value)
-            for own in (self.state[p] for p in group["params"] if p in self.state):
-                if "psi" in own:
-                    own["step"] = max(float(own.get("step", 1)), 1.0)
-                    foreign |= _differences(group, int(own["step"]))
-                if "step" in own:
-                    step = own["step"]
-                    own["step"] = step.reshape(()) if isinstance(step, Tensor) else torch.tensor(float(step))
-        if foreign:
-            warnings.warn(
-                f"this checkpoint will not continue as it began: {'; '.join(foreign.values())}", stacklevel=3
-            )
+def on_device(group: dict[str, Any]) -> bool:
+    """Whether tensor options stay tensors; else they are read once and the step is made of numbers."""
+    return bool(group["capturable"] or group["differentiable"] or torch.compiler.is_compiling())
 
 
-def _differences(group: dict[str, Any], step: int) -> dict[str, str]:
-    """What the authors' own optimizers do that these do not."""
-    found = {}
-    if group["weight_decay"] != 0:
-        found["weight_decay"] = (
-            f"there weight_decay = {group['weight_decay']} also acts through psi, here it does not"
+def takes_foreach(params: list[Tensor], group: dict[str, Any]) -> bool:
+    """Whether many parameters are updated at once: by default those on an accelerator."""
+    if group["foreach"] is None:
+        return (
+            not group["differentiable"]
+            and all(p.device.type in ("cuda", "xpu") for p in params)
+            and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
         )
-    if power := group.get("decaypower", 0):
-        schedule = f"LambdaLR(optimizer, lambda k: ({step} + k + 1) ** -{power})"
-        found["decaypower"] = f"there decaypower = {power} lowers lr, here {schedule} would"
-    return found
-
-
-def _state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
-    dtype: torch.dtype | None = group["state_dtype"]
-    if dtype is None:
-        return param.dtype
-    return dtype.to_complex() if param.is_complex() else dtype
+    return bool(group["foreach"])
 
 
 def _plain(tensors: Tensors) -> Tensors:

@@ -1,0 +1,105 @@
+"""Checkpoints: psi and the momentum, files of the authors' own optimizers, the dtypes of the state."""
+
+import warnings
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from .. import reference
+
+__all__ = ["CheckpointedOptimizer", "state_dtype"]
+
+
+class CheckpointedOptimizer(Optimizer):
+    """An optimizer whose checkpoints may hold the paper's psi or the momentum u."""
+
+    state_names: tuple[str, ...] = ("momentum_buffer",)
+
+    def phase(self, param: Tensor) -> Tensor:
+        r"""The paper's phase variable of a parameter, :math:`\psi = \beta u + (1 - \alpha\beta)\theta`.
+
+        Raises:
+            KeyError: `param` is not a parameter of this optimizer or has not taken a step yet.
+        """
+        for group in self.param_groups:
+            state = self.state.get(param, {})
+            if any(p is param for p in group["params"]) and state.get("step", 0) > 0:
+                if "psi" in state:
+                    return cast(Tensor, state["psi"])
+                alpha, beta = float(group["alpha"]), float(group["beta"])
+                u = state["momentum_buffer"]
+                return cast(Tensor, reference.psi_from_momentum(param.detach(), u, alpha=alpha, beta=beta))
+        raise KeyError("psi exists for parameters of this optimizer that have taken a step")
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint: of this optimizer, or of the authors' own PyTorch optimizers.
+
+        The state keeps the dtype that `state_dtype` asks for; the base class would round it.
+        """
+        final: dict[str, Any] = {}
+        handle = self.register_load_state_dict_pre_hook(lambda _, loaded: final.update(loaded))
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+        for group, saved in zip(self.param_groups, final["param_groups"], strict=True):
+            for param, key in zip(group["params"], saved["params"], strict=True):
+                for name in {*self.state_names, "psi"} & final["state"].get(key, {}).keys():
+                    dtype = state_dtype(param, group)
+                    if dtype != param.dtype:
+                        self.state[param][name] = final["state"][key][name].to(param.device, dtype)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        foreign: dict[str, str] = {}
+        for group in self.param_groups:
+            for name, value in self.defaults.items():  # the authors' optimizers start without momentum: None
+                group.setdefault(name, None if name == "initial_speed" else value)
+            for own in (self.state[p] for p in group["params"] if p in self.state):
+                if "psi" in own:
+                    own["step"] = max(float(own.get("step", 1)), 1.0)
+                    foreign |= differences(group, int(own["step"]))
+                if "step" in own:
+                    step = own["step"]
+                    own["step"] = step.reshape(()) if isinstance(step, Tensor) else torch.tensor(float(step))
+        if foreign:
+            warnings.warn(
+                f"this checkpoint will not continue as it began: {'; '.join(foreign.values())}", stacklevel=3
+            )
+
+    def _convert_psi(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
+        """Turn a loaded psi into u, now that the weights are there; not in a dummy step."""
+        alpha, beta = float(group["alpha"]), float(group["beta"])
+        if float(group["lr"]) == 0:
+            return False
+        if beta == 0:
+            raise ValueError(
+                "the loaded psi gives no momentum at beta = 0: do one step with its own beta first"
+            )
+        u = reference.momentum_from_psi(param.detach(), state.pop("psi"), alpha=alpha, beta=beta)
+        state["momentum_buffer"] = u.to(state_dtype(param, group))
+        return True
+
+
+def state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
+    """The dtype of the moments of a parameter."""
+    dtype: torch.dtype | None = group["state_dtype"]
+    if dtype is None:
+        return param.dtype
+    return dtype.to_complex() if param.is_complex() else dtype
+
+
+def differences(group: dict[str, Any], step: int) -> dict[str, str]:
+    """What the authors' own optimizers do that these do not."""
+    different = {}
+    if group["weight_decay"] != 0:
+        different["weight_decay"] = (
+            f"there weight_decay = {group['weight_decay']} also acts through psi, here it does not"
+        )
+    if power := group.get("decaypower", 0):
+        schedule = f"LambdaLR(optimizer, lambda k: ({step} + k + 1) ** -{power})"
+        different["decaypower"] = f"there decaypower = {power} lowers lr, here {schedule} would"
+    return different
