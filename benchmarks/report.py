@@ -9,35 +9,39 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from inna.lab import archive, export, plan, protocol
+from inna.lab.records import Record, RunFolder
 from inna.lab.reporting.page import publish
-from inna.lab.running.workers import Workers
 
 
-class MadeUp(Workers):
-    """Workers that write plausible records instead of training."""
+class MadeUp:
+    """Writes plausible records instead of training."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     def execute(self, runs: list[plan.Run], description: str) -> None:
         for run in runs:
-            folder = self.root / run.folder
-            folder.mkdir(parents=True)
-            described = {"run": run.model_dump(mode="json"), "data": {"sha256": ""}}
-            (folder / "run.json").write_text(json.dumps(described))
-            lines = [json.dumps(record) for record in records(run)]
-            (folder / "records.jsonl").write_text("\n".join(lines) + "\n")
+            left = RunFolder.of(run, self.root)
+            left.path.mkdir(parents=True)
+            left.describe({"run": run.model_dump(mode="json"), "data": {"sha256": ""}})
+            left.log.write_text("".join(f"{json.dumps(record)}\n" for record in made_up(run)))
+
+    def records(self, run: plan.Run) -> list[Record]:
+        return RunFolder.of(run, self.root).records()
 
 
-def records(run: plan.Run) -> list[dict[str, Any]]:
+def made_up(run: plan.Run) -> list[Record]:
     noise = np.random.default_rng(run.seed).normal(0, 0.05, run.epochs + 1)
     rate = 0.02 / (1 + abs(np.log10(run.lr / 0.05)))
+    every = run.evaluate is plan.Evaluation.every_epoch
     return [
         {
             "epoch": epoch,
-            "train_loss": loss if run.evaluate == "every epoch" or epoch == run.epochs else None,
+            "train_loss": loss if every or epoch == run.epochs else None,
             "train_loss_running": 1.1 * loss,
             "train_accuracy": 1 - loss / 3,
             "test_loss": 1.2 * loss,

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from inna.lab import comparing, plan
+from inna.lab.running.lookup import looked_up
 
 OPTIONS: dict[str, Any] = {
     "dataset": "digits",
@@ -66,4 +67,4 @@ def test_another_plan_is_not_overwritten(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(optimizers: list[str], change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        comparing.plan(optimizers, **{**OPTIONS, **change})
+        looked_up(comparing.plan(optimizers, **{**OPTIONS, **change}))

@@ -22,6 +22,7 @@ from PIL import Image
 
 from inna.lab import plan
 from inna.lab.data import DataError, formats, own
+from inna.lab.running.lookup import looked_up
 
 CASES = int(os.environ.get("INNA_FUZZ", "2000"))
 SLACK = 1 << 20
@@ -235,7 +236,7 @@ READERS: dict[str, tuple[Write, Callable[[Path], Any]]] = {
     "idx": (two_idx, read_idx),
     "cifar": (two_cifar, read_cifar),
     "folder": (a_class_folder, own.read_folder),
-    "plan": (a_plan, lambda path: plan.load(str(path))),
+    "plan": (a_plan, lambda path: looked_up(plan.load(str(path)))),
 }
 
 
@@ -252,7 +253,7 @@ def test_a_value_or_one_clear_line_and_at_most_ten_times_the_files_length(
     reader: str, tmp_path: Path
 ) -> None:
     write, read = READERS[reader]
-    plan.load("quick")  # which loads PyTorch's optimizers
+    looked_up(plan.load("quick"))  # which loads PyTorch's optimizers
     refused = 0
     for case in range(CASES):
         given = write(tmp_path, Chance(f"{reader} {case}"))

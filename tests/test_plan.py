@@ -9,6 +9,7 @@ import pytest
 from inna.lab import plan
 from inna.lab.plan import Plan, PlanError, Run, validated
 from inna.lab.running import optimizers
+from inna.lab.running.lookup import looked_up
 
 SOUND: dict[str, Any] = {
     "name": "test",
@@ -175,9 +176,9 @@ def test_a_plan_is_read_from_a_file_and_cut_to_a_data_set(tmp_path: Path) -> Non
     ],
 )
 def test_what_is_not_sound_is_named(change: dict[str, Any], message: str) -> None:
-    validated(Plan, SOUND)
+    looked_up(validated(Plan, SOUND))
     with pytest.raises(PlanError, match=message):
-        validated(Plan, SOUND | change)
+        looked_up(validated(Plan, SOUND | change))
 
 
 def test_unknown_presets_and_files(tmp_path: Path) -> None:
@@ -290,7 +291,7 @@ def test_a_module_that_ends_python_is_a_mistake_in_the_plan(
         sgd(schedule="leaving.factor"),
     ):
         with pytest.raises(PlanError, match=r"cannot import leaving \(SystemExit"):
-            validated(Plan, SOUND | change)
+            looked_up(validated(Plan, SOUND | change))
 
 
 @pytest.mark.parametrize("failure", ["sys.exit()", "raise KeyError('lr')", "1 / 0"])
@@ -302,9 +303,9 @@ def test_an_optimizer_or_a_schedule_that_fails_is_named(
     (tmp_path / f"{name}.py").write_text(f"import sys\n{code}def factor(k):\n    {failure}\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PlanError, match=f"settings.0: {name}.Own does not take these options: "):
-        validated(Plan, SOUND | sgd(optimizer=f"{name}.Own"))
+        looked_up(validated(Plan, SOUND | sgd(optimizer=f"{name}.Own")))
     with pytest.raises(PlanError, match=f"settings.0: schedule '{name}.factor' fails at k = 0"):
-        validated(Plan, SOUND | sgd(schedule=f"{name}.factor"))
+        looked_up(validated(Plan, SOUND | sgd(schedule=f"{name}.factor")))
 
 
 def test_no_two_runs_share_a_folder_and_a_run_survives_json() -> None:
@@ -367,7 +368,7 @@ def test_what_a_plan_names_is_looked_up_beside_it(tmp_path: Path, monkeypatch: p
         schedule = { family = "warmup", steps = 5, then = { family = "power", q = 0.5 } }
         """
     )
-    loaded = plan.load(str(tmp_path / "plan.toml"))
+    loaded = looked_up(plan.load(str(tmp_path / "plan.toml")))
     (problem,) = loaded.problems
     assert Path(problem.dataset) == (tmp_path / "my data.npz").resolve()
     assert problem.name == "my_data-own_parts.flat"

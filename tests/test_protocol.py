@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from here import Here
 from inna.lab import data, protocol, records
-from inna.lab.plan import Plan, Run, validated
+from inna.lab.plan import Plan, validated
 from inna.lab.results.curves import Curve, GridPoint, Result, Summary
-from inna.lab.running import training, workers
 
 PLAN: dict[str, Any] = {
     "name": "test",
@@ -34,32 +34,6 @@ PLAN: dict[str, Any] = {
     "max_extensions": 1,
     "seeds": [0, 1],
 }
-
-
-class Here(workers.Workers):
-    """Workers that train in this process, on data of the test's choice."""
-
-    def __init__(self, root: Path, dataset: data.Dataset) -> None:
-        super().__init__(root, jobs=1)
-        self.dataset = dataset
-        self.executed: list[Run] = []
-
-    def execute(self, runs: list[Run], description: str) -> None:
-        for run in runs:
-            self.executed.append(run)
-            training.train(run, self.root / run.folder, self.dataset)
-
-
-class Remaining(Here):
-    """Executes only what is not complete, as real workers do."""
-
-    def __init__(self, here: Here) -> None:
-        super().__init__(here.root, here.dataset)
-
-    def execute(self, runs: list[Run], description: str) -> None:
-        log = [self.root / run.folder / "records.jsonl" for run in runs]
-        left = [r for r, path in zip(runs, log, strict=True) if not records.is_complete(path, r.epochs)]
-        super().execute(left, description)
 
 
 DIGITS = data.load("digits", train=100, test=50)
@@ -168,7 +142,7 @@ def test_runs_on_different_data_are_not_compared(tmp_path: Path) -> None:
     other = Here(tmp_path, dataclasses.replace(DIGITS, y_train=(DIGITS.y_train + 1) % 10))
     longer = plan.model_copy(update={"epochs": 3})  # its long runs are new, those that choose gamma_0 are not
     with pytest.raises(records.RecordError, match=r"hold records of different data of one name: delete"):
-        protocol.reproduce(longer, Remaining(other), [2])
+        protocol.reproduce(longer, other, [2])
 
 
 def test_the_statistics_of_a_curve() -> None:
@@ -196,7 +170,6 @@ def test_one_grid_point_loses_to_its_smaller_neighbour_when_all_diverge() -> Non
 
 def test_without_selection_the_long_runs_are_the_only_ones(tmp_path: Path) -> None:
     plan = validated(Plan, PLAN | {"grid": [0.1], "selection_epochs": 0, "decays": [], "seeds": [0]})
-    with Here(tmp_path, data.load("digits", None, train=100, test=50)) as here:
-        (result,) = protocol.reproduce(plan, here, [2, 3])
+    (result,) = protocol.reproduce(plan, Here(tmp_path, DIGITS), [2, 3])
     assert all(curve.lr == 0.1 and curve.runs[0][-1]["epoch"] == plan.epochs for curve in result.curves)
     assert len(list(tmp_path.rglob("records.jsonl"))) == len(plan.settings)

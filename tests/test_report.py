@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from here import Here
 from inna import cli
 from inna.lab import archive, data, export, plan, protocol, records
 from inna.lab.reporting.page import publish
-from inna.lab.running import training, workers
 from made_results import result as made
 
 HOSTILE = "<script>alert(1)</script><b>&$k^-1"
@@ -40,20 +40,12 @@ PLAN = plan.validated(plan.Plan, CONTENT)
 DIGITS = data.load("digits", train=100, test=50)
 
 
-class Here(workers.Workers):
-    """Workers that train in this process."""
-
-    def execute(self, runs: list[plan.Run], description: str) -> None:
-        for run in runs:
-            training.train(run, self.root / run.folder, DIGITS)
-
-
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a plan that has come to its end, with its report."""
     folder = tmp_path_factory.mktemp("done")
     archive.keep_plan(folder, PLAN)
-    publish(folder, PLAN, protocol.reproduce(PLAN, Here(folder / "runs"), [2, 3, 4]))
+    publish(folder, PLAN, protocol.reproduce(PLAN, Here(folder / "runs", DIGITS), [2, 3, 4]))
     return folder
 
 

@@ -8,6 +8,7 @@ from filelock import FileLock
 from inna.lab import archive, data, records, status
 from inna.lab.plan import Plan, Run, validated
 from inna.lab.running import training
+from made_records import record
 
 DIGITS = data.load("digits", train=60, test=20)
 PLAN = validated(
@@ -61,7 +62,7 @@ def test_half_of_it_is_done(folder: Path) -> None:
     assert chosen in PLAN.grid
     long = PLAN.long_run(PROBLEM, SGD, chosen, 0)
     train(folder, long)
-    records.rewind(folder / "runs" / long.folder / "records.jsonl", 2)  # as if killed after two epochs
+    records.RunFolder.of(long, folder / "runs").rewind(2)  # as if killed after two epochs
     before = sorted(folder.rglob("*"))
     found = status.status(folder)
     assert sorted(folder.rglob("*")) == before
@@ -80,21 +81,13 @@ def test_what_is_left_takes_as_long_as_what_was_done(folder: Path) -> None:
     """Selection epochs took 4 s, others 10 s; a pause between two processes does not count."""
 
     def write(run: Run, seconds: int, *, pause: int = 0) -> None:
-        log = folder / "runs" / run.folder / "records.jsonl"
-        log.parent.mkdir(parents=True)
+        left = records.RunFolder.of(run, folder / "runs")
+        left.path.mkdir(parents=True)
         for epoch in range(run.epochs + 1):
             later = pause if epoch > 1 else 0
             minute, second = divmod(seconds * epoch + later, 60)
-            records.append(
-                log,
-                {
-                    "epoch": epoch,
-                    "train_loss": run.lr,
-                    "diverged": False,
-                    "time": f"2026-01-01T00:{minute:02}:{second:02}+00:00",
-                    "process": later,
-                },
-            )
+            time = f"2026-01-01T00:{minute:02}:{second:02}+00:00"
+            left.append(record(epoch, run.lr, time=time, process=later))
 
     for run in [*selection(SGD), *selection(ADAM)[:2]]:
         write(run, 4)
@@ -111,9 +104,8 @@ def test_everything_is_done_diverged_runs_included(folder: Path) -> None:
         assert line.gamma_0
         train(folder, *(PLAN.long_run(PROBLEM, setting, line.gamma_0, seed) for seed in PLAN.seeds))
     run = PLAN.long_run(PROBLEM, SGD, status.status(folder).lines[0].gamma_0 or 0, 1)
-    log = folder / "runs" / run.folder / "records.jsonl"
-    records.rewind(log, 1)
-    records.append(log, {**records.read(log)[-1], "epoch": 2, "train_loss": None, "diverged": True})
+    left = records.RunFolder.of(run, folder / "runs")
+    left.append(left.rewind(1)[-1] | {"epoch": 2, "train_loss": None, "diverged": True})
     found = status.status(folder)
     assert [line.epochs for line in found.lines] == [(6, 6), (6, 6)]
     assert [line.diverged for line in found.lines] == [1, 0]

@@ -52,7 +52,7 @@ def test_what_tensorboard_shows_is_what_the_records_say(tmp_path: Path) -> None:
     one, other = (records.read(out / "runs" / long.folder / names[0]) for out in (plain, shown))
     assert [r["train_loss"] for r in one] == [r["train_loss"] for r in other]
     assert {p.name for p in (shown / "runs").rglob("*") if p.is_file()} == set(names)
-    for field in tensorboard.FIELDS:
+    for field in records.NUMBERS:
         expected = {r["epoch"]: r[field] for r in other if r[field] is not None}
         found = written(shown / "tensorboard" / long.folder, field)
         assert dict(found) == pytest.approx(expected)

@@ -91,10 +91,11 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_changes_nothing(
     run = a_run(optimizer=optimizer, options=options, lr=0.01)
     undisturbed = trained(run, tmp_path / "a")
     folder = tmp_path / "b"
+    left = records.RunFolder(folder, run.epochs)
     trainer = training.Trainer(run, DIGITS)
     folder.mkdir()
     (folder / "run.json").write_bytes((tmp_path / "a" / "run.json").read_bytes())
-    records.append(folder / "records.jsonl", trainer.record())
+    left.append(trainer.record())
     steps = 0
 
     def save_at_seventh_step() -> None:
@@ -105,10 +106,8 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_changes_nothing(
 
     for _ in range(3):
         trainer.finish_epoch(after_step=save_at_seventh_step)
-        records.append(
-            folder / "records.jsonl", trainer.record()
-        )  # of which epochs 2 and 3 are to be dropped
-    records.rewind(folder / "records.jsonl", 2)  # as if killed in epoch 3
+        left.append(trainer.record())  # of which epochs 2 and 3 are to be dropped
+    left.rewind(2)  # as if killed in epoch 3
     assert trained(run, folder) == undisturbed
 
 
@@ -145,7 +144,7 @@ def test_what_a_killed_writer_left_does_not_outlive_the_run(tmp_path: Path, epoc
     run = a_run()
     undisturbed = trained(run, tmp_path)
     assert len(undisturbed) == 4
-    records.rewind(tmp_path / "records.jsonl", epochs)
+    records.RunFolder(tmp_path, run.epochs).rewind(epochs)
     for name in ("checkpoint.pt", ".checkpoint.pt.tmp"):
         if epochs == 3 or name.startswith("."):
             (tmp_path / name).write_bytes(b"half")
@@ -313,7 +312,7 @@ def test_run_json_says_what_was_run_on_what(tmp_path: Path) -> None:
 def test_a_run_whose_data_changed_is_not_continued(tmp_path: Path, epochs: int) -> None:
     trained(a_run(), tmp_path)
     log = tmp_path / "records.jsonl"
-    records.rewind(log, epochs)  # in the middle, or complete
+    records.RunFolder(tmp_path, a_run().epochs).rewind(epochs)  # in the middle, or complete
     before = log.read_bytes()
     relabelled = dataclasses.replace(DIGITS, y_train=(DIGITS.y_train + 1) % 10)
     with pytest.raises(

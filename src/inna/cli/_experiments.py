@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from filelock import FileLock
 
 from ._terminal import DataDirOption, OutOption, app, at_work, show
 
@@ -83,15 +82,19 @@ def reproduce(
     from ..lab.gallery import figure1
     from ..lab.reporting import page
 
-    loaded = plan.load(preset, datasets=dataset or (), device=_torch_device(device, engine))
+    device = device if target is Target.figure1 else _torch_device(device, engine)
+    loaded = plan.load(preset, datasets=dataset or (), device=device)
     numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
     out_dir.mkdir(parents=True, exist_ok=True)
     results = []
     if numbers != [1]:
+        from ..lab.running.lookup import looked_up
+
+        loaded = looked_up(loaded)
         cluster = {"engine": engine, "address": address, "jobs": jobs}
         results = _carry_out(loaded, numbers, out_dir, data_dir, tensorboard, cluster)
     paths = []
-    with FileLock(out_dir / ".lock"):
+    with files.locked(out_dir / ".lock"):
         if 1 in numbers:
             paths = [*style.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
             files.write_atomically(paths[-1], figure1.table().encode())
@@ -121,8 +124,10 @@ def run_(
     It can be stopped or killed at any moment; the same command goes on from there.
     """
     from ..lab import plan
+    from ..lab.running.lookup import looked_up
 
     loaded = plan.load(plan_file, datasets=dataset or (), device=device)
+    loaded = looked_up(loaded)
     _torch_device(loaded.device, engine)
     out_dir = out_dir or Path("results") / plan.file_name(loaded.name)
     _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
@@ -167,6 +172,7 @@ def compare(
     The plan is written to OUT/plan.toml, to be edited and given to `inna run`.
     """
     from ..lab import comparing, plan
+    from ..lab.running.lookup import looked_up
 
     loaded = comparing.plan(
         optimizer,
@@ -184,6 +190,7 @@ def compare(
         threads=threads,
         device=_torch_device(device, engine),
     )
+    loaded = looked_up(loaded)
     comparing.keep(out_dir / "plan.toml", loaded)
     loaded = plan.load(str(out_dir / "plan.toml"))
     _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
@@ -225,6 +232,7 @@ def train(
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
     from ..lab import imports, plan, records
     from ..lab.running import execution
+    from ..lab.running.lookup import looked_up_run
 
     imports.search(Path())
     run = plan.validated(
@@ -248,9 +256,10 @@ def train(
             "seed": seed,
             "threads": threads,
             "device": _torch_device(device),
-            "evaluate": "every epoch",
+            "evaluate": plan.Evaluation.every_epoch,
         },
     )
+    run = looked_up_run(run)
     with _mirrored(out_dir, tensorboard), at_work() as progress:
         task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
         execution.execute_here(
@@ -283,10 +292,11 @@ def _draw_theory(out_dir: Path) -> None:
 
 def _run(plan: Any, out_dir: Path, data_dir: Path | None, tensorboard: bool, cluster: dict[str, Any]) -> None:
     """Carry out a whole plan and write its report."""
+    from ..lab import files
     from ..lab.reporting import page
 
     results = _carry_out(plan, [2, 3, 4], out_dir, data_dir, tensorboard, cluster)
-    with FileLock(out_dir / ".lock"):
+    with files.locked(out_dir / ".lock"):
         paths = page.publish(out_dir, plan, results)
     show(plan, results, paths)
 

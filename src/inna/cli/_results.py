@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from filelock import FileLock
 from rich.table import Table
 
 from ._terminal import app, out, show
@@ -49,7 +48,7 @@ def status(folder: FolderArgument) -> None:
 @app.command("report")
 def report_(folder: FolderArgument) -> None:
     """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
-    from ..lab import archive
+    from ..lab import archive, files
     from ..lab.gallery import figure1
     from ..lab.reporting import page
 
@@ -57,7 +56,7 @@ def report_(folder: FolderArgument) -> None:
     results, missing = archive.results(folder, plan)
     svg = folder / "figure1.svg"
     drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
-    with FileLock(folder / ".lock"):
+    with files.locked(folder / ".lock"):
         paths = page.publish(folder, plan, results, missing, drawn=drawn)
     for sentence in page.unfinished(missing):
         print(sentence)

@@ -6,41 +6,46 @@ A folder of experiments holds ``plan.json``, the plan that was given last, and b
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from . import protocol, records
+from . import protocol
 from .files import write_atomically
 from .plan import Plan, Run, validated
+from .records import Record, RunFolder, is_last
 from .results.curves import Result
-from .running.workers import Workers
 
 __all__ = ["Archive", "keep_plan", "read_plan", "results"]
 
 
-class Archive(Workers):
-    """Workers that execute nothing, and remember which runs are not complete.
+class Archive:
+    """A `protocol.Runner` that executes nothing, reads every record once, and knows which are missing.
 
     Args:
         root: the folder under which each run has its own (`Run.folder`).
     """
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, jobs=0)
-        self.missing: list[Run] = []
-        self._read: dict[Path, list[dict[str, Any]]] = {}
+        self.root = root
+        self._missing: dict[Path, Run] = {}
+        self._read: dict[Path, list[Record]] = {}
 
     def execute(self, runs: list[Run], description: str) -> None:
         """Execute nothing; note which of the runs are not complete."""
         for run in runs:
             found = self.records(run)
-            if run not in self.missing and not (found and (found[-1]["diverged"] or len(found) > run.epochs)):
-                self.missing.append(run)
+            if not (found and is_last(found[-1], run.epochs)):
+                self._missing[run.folder] = run
 
-    def records(self, run: Run) -> list[dict[str, Any]]:
+    def records(self, run: Run) -> list[Record]:
         """The records of a run, read once; none if it has not begun."""
-        if run.folder not in self._read:
-            self._read[run.folder] = records.read(self.root / run.folder / "records.jsonl")
-        return self._read[run.folder]
+        left = RunFolder.of(run, self.root)
+        if left.path not in self._read:
+            self._read[left.path] = left.records()
+        return self._read[left.path]
+
+    @property
+    def missing(self) -> list[Run]:
+        """The runs that are not complete."""
+        return list(self._missing.values())
 
 
 def results(folder: Path, plan: Plan, figures: Collection[int] = (2, 3, 4)) -> tuple[list[Result], list[Run]]:

@@ -29,15 +29,12 @@ def table(folder: Path) -> list[dict[str, Any]]:
     """
     settings = _settings(archive.read_plan(folder)) if (folder / "plan.json").exists() else []
     rows = []
-    for description in sorted(folder.glob("runs/**/run.json")):
-        run = records.description(description.parent)["run"]
+    for left in records.below(folder / "runs"):
+        run = left.description()["run"]
         problem = f"{Path(run['problem']['dataset']).stem}-{run['problem']['network']}"
         setting = next((s.label for s in settings if _is(s, run)), run["optimizer"])
         described = _flat({"gamma_0" if key == "lr" else key: value for key, value in run.items()})
-        rows += [
-            {"problem": problem, "setting": setting} | described | record
-            for record in records.read(description.with_name("records.jsonl"))
-        ]
+        rows += [{"problem": problem, "setting": setting} | described | record for record in left.records()]
     if not rows:
         raise FileNotFoundError(
             f"no records in {folder}: name the folder that was --out of an earlier command"

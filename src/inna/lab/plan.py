@@ -6,12 +6,13 @@ import math
 import re
 import reprlib
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import torch
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,17 +22,24 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    field_validator,
     model_validator,
 )
 
-from . import data
 from .data import DATASETS
 from .data.sources import expanded
-from .imports import search
-from .running import networks, optimizers
 
-__all__ = ["PRESETS", "Plan", "PlanError", "Problem", "Run", "Setting", "file_name", "load", "validated"]
+__all__ = [
+    "PRESETS",
+    "Evaluation",
+    "Plan",
+    "PlanError",
+    "Problem",
+    "Run",
+    "Setting",
+    "file_name",
+    "load",
+    "validated",
+]
 
 PRESETS = Path(__file__).parent / "plans"
 LONGEST = 1 << 20
@@ -106,21 +114,10 @@ class Problem(_Data):
     train: Count | None = None
     test: Count | None = None
 
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, name: str) -> str:
-        return name if data.check_name(name) in DATASETS else str(expanded(name).resolve())
-
-    @field_validator("network")
-    @classmethod
-    def _known_network(cls, name: str) -> str:
-        networks.resolve(name)
-        return name
-
     @property
     def title(self) -> str:
         """The data set's name: of a file or folder the last part of its path."""
-        return self.dataset if self.dataset in DATASETS else Path(self.dataset).stem
+        return Path(self.dataset).stem
 
     @property
     def name(self) -> str:
@@ -143,20 +140,23 @@ class Setting(_Data):
     role: Literal["candidate", "peer"] = "peer"
     """The best candidate is the INNA of Figures 3 and 4; the peers are its rivals."""
 
-    @field_validator("optimizer")
-    @classmethod
-    def _known_optimizer(cls, name: str) -> str:
-        optimizers.resolve(name)
-        return name
-
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if self.schedule is not None and self.q != 0:
             raise ValueError(f"give q or schedule, not both, got {self.q!r} and {self.schedule!r}")
-        optimizers.decay(self.q, self.schedule)
-        lr = self.grid[0] if self.grid else 0.1
-        optimizers.build(self.optimizer, [torch.zeros(2, 2, requires_grad=True)], lr, self.options)
         return self
+
+    @property
+    def is_adam(self) -> bool:
+        """Whether its optimizer is an Adam, with which Figure 4 compares."""
+        return self.optimizer.rpartition(".")[2].lower() == "adam"
+
+
+class Evaluation(StrEnum):
+    """When a run evaluates what: one that serves to choose gamma_0 never looks at the test data."""
+
+    every_epoch = "every epoch"
+    at_the_end = "training loss at the end"
 
 
 class Run(_Data):
@@ -175,8 +175,7 @@ class Run(_Data):
     seed: Seed
     threads: Count
     device: str
-    evaluate: Literal["every epoch", "training loss at the end"]
-    """A run that serves to choose gamma_0 never looks at the test data."""
+    evaluate: Evaluation
     loss: Loss = "cross_entropy"
     train_loss: TrainLoss = "evaluated"
 
@@ -228,21 +227,6 @@ class Plan(_Data):
     modules: tuple[str, ...] = ()
     """Folders in which modules of one's own are looked up; that of the plan's file is always one."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _importable(cls, content: Any) -> Any:
-        folders = content.get("modules") if isinstance(content, dict) else None
-        for folder in folders if isinstance(folders, list | tuple) else ():
-            if not (isinstance(folder, str) and Path(folder).is_dir()):
-                raise ValueError(f"modules: there is no folder {folder!r}")
-            search(folder)
-        return content
-
-    @field_validator("init")
-    @classmethod
-    def _known_init(cls, name: str) -> str:
-        return _known("initialiser", name, [*networks.INITIALISERS, "own"])
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         occurring: list[tuple[str, Sequence[Any]]] = [
@@ -255,8 +239,8 @@ class Plan(_Data):
             ("step in the grid", grid) for grid in (self.grid, *(s.grid for s in self.settings)) if grid
         ]
         for what, values in occurring:
-            for value in values:
-                if list(values).count(value) > 1:
+            for value, count in Counter(values).items():
+                if count > 1:
                     raise ValueError(f"the {what} {value!r} occurs twice")
         for label, grid in [("plan", self.grid), *((s.label, s.grid) for s in self.settings if s.grid)]:
             if self.selection_epochs == 0 and len(grid) > 1:
@@ -272,14 +256,14 @@ class Plan(_Data):
 
     def selection_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
         """The short run that helps to choose gamma_0."""
-        return self._run(problem, setting, lr, seed, self.selection_epochs, "training loss at the end")
+        return self._run(problem, setting, lr, seed, self.selection_epochs, Evaluation.at_the_end)
 
     def long_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
         """The run that is drawn in the figures."""
-        return self._run(problem, setting, lr, seed, self.epochs, "every epoch")
+        return self._run(problem, setting, lr, seed, self.epochs, Evaluation.every_epoch)
 
     def _run(
-        self, problem: Problem, setting: Setting, lr: float, seed: int, epochs: int, evaluate: Any
+        self, problem: Problem, setting: Setting, lr: float, seed: int, epochs: int, evaluate: Evaluation
     ) -> Run:
         return Run(
             problem=problem,
@@ -302,10 +286,10 @@ class Plan(_Data):
 
 
 def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None) -> Plan:
-    """Load a plan: a preset that ships with the package, or a TOML file of the same form.
+    """Read a plan: a preset that ships with the package, or a TOML file of the same form.
 
-    What a file names is looked up beside it, then in the working directory: data sets by their paths, modules
-    with networks, optimizers and schedules by their names.
+    What a file names is beside it, then in the working directory: data sets by their paths, modules with
+    networks, optimizers and schedules by their names. `inna.lab.load` looks it up as well.
 
     Args:
         preset: the name of a file in ``plans/``, or a path that ends in ``.toml``.

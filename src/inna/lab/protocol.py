@@ -3,17 +3,30 @@
 import math
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from . import records
 from .plan import Plan, Problem, Run, Setting
+from .records import Record, RecordError, RunFolder, is_last
 from .results.curves import Curve, GridPoint, Result, decayed
-from .running.workers import Workers
 
-__all__ = ["reproduce"]
+__all__ = ["Runner", "reproduce"]
 
 
-def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list[Result]:
+class Runner(Protocol):
+    """Who executes runs, and gives their records."""
+
+    @property
+    def root(self) -> Path:
+        """The folder under which each run has its own (`Run.folder`)."""
+
+    def execute(self, runs: list[Run], description: str) -> None:
+        """Execute the runs that are not complete yet, and return when all are."""
+
+    def records(self, run: Run) -> list[Record]:
+        """The records of a run; none if it has not begun."""
+
+
+def reproduce(plan: Plan, runner: Runner, figures: Collection[int]) -> list[Result]:
     """Execute what the given figures (of 2, 3, 4) need; what the disk already holds is not run again.
 
     Example:
@@ -21,17 +34,13 @@ def reproduce(plan: Plan, workers: Workers, figures: Collection[int]) -> list[Re
         ...     results = reproduce(load("quick"), workers, figures=[2, 3, 4])
     """
     candidates = [s for s in plan.settings if s.role == "candidate"]
-    peers = [
-        s
-        for s in plan.settings
-        if s.role == "peer" and (3 in figures or (4 in figures and s.label == "ADAM"))
-    ]
+    peers = [s for s in plan.settings if s.role == "peer" and (3 in figures or (4 in figures and s.is_adam))]
     results = []
     for problem in plan.problems:
-        curves = _curves(plan, workers, problem, candidates + peers)
+        curves = _curves(plan, runner, problem, candidates + peers)
         best = min(curves[: len(candidates)], key=_final_loss, default=None)
         decays = [] if best is None else [decayed(best.setting, q) for q in plan.decays]
-        variants = _curves(plan, workers, problem, decays) if 4 in figures else []
+        variants = _curves(plan, runner, problem, decays) if 4 in figures else []
         results.append(Result(problem, curves, variants, best))
     return results
 
@@ -41,14 +50,14 @@ def _final_loss(curve: Curve) -> float:
     return math.inf if math.isnan(mean) else mean
 
 
-def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[Curve]:
-    grids = _select(plan, workers, problem, settings)
+def _curves(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[Curve]:
+    grids = _select(plan, runner, problem, settings)
     chosen = [_best(grid) for grid in grids]
     runs = [
         [plan.long_run(problem, setting, point.lr, seed) for seed in plan.seeds] if point else []
         for setting, point in zip(settings, chosen, strict=True)
     ]
-    workers.execute([run for group in runs for run in group], f"{problem.name}: {plan.epochs} epochs")
+    runner.execute([run for group in runs for run in group], f"{problem.name}: {plan.epochs} epochs")
     tried = [
         plan.selection_run(problem, setting, point.lr, seed)
         for setting, grid in zip(settings, grids, strict=True)
@@ -56,14 +65,14 @@ def _curves(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
         for seed in plan.seeds
         if plan.selection_epochs > 0
     ]
-    _check_one_data(workers.root, tried + [run for group in runs for run in group])
+    _check_one_data(runner.root, tried + [run for group in runs for run in group])
     return [
-        Curve(setting, grid, point.lr if point else None, [workers.records(run) for run in group])
+        Curve(setting, grid, point.lr if point else None, [runner.records(run) for run in group])
         for setting, grid, point, group in zip(settings, grids, chosen, runs, strict=True)
     ]
 
 
-def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
+def _select(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
     """Train at each step of each setting's grid, and extend the grids whose best point lies on the edge."""
     steps = [sorted(setting.grid or plan.grid) for setting in settings]
     if plan.selection_epochs == 0:
@@ -74,11 +83,9 @@ def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
             for i, setting in enumerate(settings)
             for lr in steps[i]
         }
-        workers.execute(
-            [run for group in runs.values() for run in group], f"{problem.name}: choosing gamma_0"
-        )
+        runner.execute([run for group in runs.values() for run in group], f"{problem.name}: choosing gamma_0")
         grids = [
-            [_grid_point(lr, [workers.records(run) for run in runs[i, lr]]) for lr in steps[i]]
+            [_grid_point(plan, lr, [runner.records(run) for run in runs[i, lr]]) for lr in steps[i]]
             for i in range(len(settings))
         ]
         wider = [_wider(grid) for grid in grids]
@@ -88,21 +95,21 @@ def _select(plan: Plan, workers: Workers, problem: Problem, settings: list[Setti
     return grids
 
 
-def _grid_point(lr: float, runs: list[list[dict[str, Any]]]) -> GridPoint:
+def _grid_point(plan: Plan, lr: float, runs: list[list[Record]]) -> GridPoint:
     """The end of each selection run; such a run evaluates its loss at its end alone."""
-    complete = [run[-1] for run in runs if run and (run[-1]["diverged"] or run[-1]["train_loss"] is not None)]
+    complete = [run[-1] for run in runs if run and is_last(run[-1], plan.selection_epochs)]
     return GridPoint(lr, [record["train_loss"] for record in complete], len(runs) - len(complete))
 
 
 def _check_one_data(root: Path, runs: list[Run]) -> None:
     """Runs on different data under one name are not to be compared."""
     found: dict[str, Path] = {}
-    for folder in (root / run.folder for run in runs):
-        if (folder / "run.json").exists():
-            found.setdefault(records.description(folder)["data"]["sha256"], folder)
+    for left in (RunFolder.of(run, root) for run in runs):
+        if left.is_described:
+            found.setdefault(left.description()["data"]["sha256"], left.path)
     if len(found) > 1:
         one, other, *_ = found.values()
-        raise records.RecordError(
+        raise RecordError(
             f"{one} and {other} hold records of different data of one name: delete those of the older data"
         )
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
-
-from . import archive, records
+from . import archive, protocol
+from .archive import Archive
 from .plan import Plan, Run
+from .records import Record, RunFolder
 from .results.curves import Curve, Result
 
 __all__ = ["Line", "Status", "status"]
@@ -66,11 +65,12 @@ def status(folder: Path) -> Status:
         records.RecordError: a record is damaged.
     """
     plan = archive.read_plan(folder)
-    results, missing = archive.results(folder, plan)
-    at_work = [run for run in missing if _is_held(folder / "runs" / run.folder / "lock")]
+    read = Archive(folder / "runs")
+    results = protocol.reproduce(plan, read, (2, 3, 4))
+    at_work = [run for run in read.missing if RunFolder.of(run, read.root).is_held]
     lines, left = [], 0.0
     for result in results:
-        short, long = _pace(folder, plan, result)
+        short, long = _pace(read, plan, result)
         for label, curve in result.named:
             line = _line(plan, result, label, curve, at_work)
             lines.append(line)
@@ -99,14 +99,13 @@ def _line(plan: Plan, result: Result, label: str, curve: Curve, at_work: list[Ru
     )
 
 
-def _pace(folder: Path, plan: Plan, result: Result) -> tuple[float, float]:
+def _pace(read: Archive, plan: Plan, result: Result) -> tuple[float, float]:
     """Seconds an epoch, evaluation included, of the selection runs and of the long runs."""
     short = [
-        records.read(folder / "runs" / run.folder / "records.jsonl")
+        read.records(plan.selection_run(result.problem, curve.setting, point.lr, seed))
         for _, curve in result.named
         for point in curve.grid
         for seed in plan.seeds
-        for run in [plan.selection_run(result.problem, curve.setting, point.lr, seed)]
     ]
     long = [run for _, curve in result.named for run in curve.runs]
     found = [_mean(seconds for run in runs for seconds in _seconds(run)) for runs in (short, long)]
@@ -115,7 +114,7 @@ def _pace(folder: Path, plan: Plan, result: Result) -> tuple[float, float]:
     return first, second
 
 
-def _seconds(run: list[dict[str, Any]]) -> Iterator[float]:
+def _seconds(run: list[Record]) -> Iterator[float]:
     """Of each epoch that one process did from its beginning; times are those of whole seconds."""
     for before, after in pairwise(run):
         if before["process"] == after["process"]:
@@ -126,16 +125,3 @@ def _seconds(run: list[dict[str, Any]]) -> Iterator[float]:
 def _mean(values: Iterator[float]) -> float:
     found = list(values)
     return sum(found) / len(found) if found else math.nan
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether some living process is at a run."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder that one may read, but not write
-        return False

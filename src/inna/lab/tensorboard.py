@@ -7,19 +7,10 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
-from . import records
+from .plan import Evaluation
+from .records import NUMBERS, RunFolder, is_last
 
 __all__ = ["Mirror"]
-
-FIELDS = (
-    "train_loss",
-    "train_loss_running",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "lr",
-    "seconds",
-)
 
 
 class Mirror:
@@ -71,21 +62,21 @@ class Mirror:
 
     def copy(self) -> None:
         """Copy what is new."""
-        for log in self._runs.glob("**/records.jsonl"):
+        for description in self._runs.glob("**/run.json"):
             try:
-                self._copy(log)
+                self._copy(RunFolder.at(description.parent))
             except (OSError, ValueError):  # the command itself will say what is wrong with it
                 continue
 
-    def _copy(self, log: Path) -> None:
-        name = log.parent.relative_to(self._runs)
+    def _copy(self, left: RunFolder) -> None:
+        name = left.path.relative_to(self._runs)
         if self._copied.get(name) == -1:
             return
-        run = records.description(log.parent)["run"]
-        if run["evaluate"] != "every epoch":
+        run = left.description()["run"]
+        if run["evaluate"] != Evaluation.every_epoch:
             self._copied[name] = -1
             return
-        found = records.read(log)
+        found = left.records()
         if name not in self._writers:
             shutil.rmtree(self._target / name, ignore_errors=True)
             self._writers[name] = self._writer(str(self._target / name))
@@ -93,11 +84,11 @@ class Mirror:
                 "run", "\n".join(f"    {key}: {value}" for key, value in run.items())
             )
         for record in found[self._copied.get(name, 0) :]:
-            for field in FIELDS:
+            for field in NUMBERS:
                 if record[field] is not None:
                     self._writers[name].add_scalar(field, record[field], record["epoch"])
         self._copied[name] = len(found)
         self._writers[name].flush()
-        if found and (found[-1]["epoch"] >= run["epochs"] or found[-1]["diverged"]):
+        if found and is_last(found[-1], left.epochs):
             self._writers.pop(name).close()
             self._copied[name] = -1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..plan import Plan, Run
+from ..plan import Evaluation, Plan, Run
 from . import judgement, paper
 from .curves import Curve, Result
 
@@ -40,7 +40,7 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
     said = []
     for problem in dict.fromkeys(run.problem for run in missing):
         runs = [run for run in missing if run.problem == problem]
-        choosing = sum(run.evaluate != "every epoch" for run in runs)
+        choosing = sum(run.evaluate is not Evaluation.every_epoch for run in runs)
         parts = [f"{choosing} that choose γ₀"] if choosing else []
         parts += [f"{len(runs) - choosing} of all epochs"] if len(runs) > choosing else []
         optimizers = dict.fromkeys(run.optimizer.rpartition(".")[2] for run in runs)

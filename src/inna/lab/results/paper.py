@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..plan import Plan, Problem, Setting
-from ..running import optimizers
 from .curves import Curve, Result, decay_label
 
 __all__ = ["EPOCHS", "Distance", "Printed", "distances", "label", "printed", "repeats"]
@@ -21,7 +20,7 @@ EPOCHS = (15, 50, 100, 150, 200)
 DIGITISATION = {"train_loss": 0.003, "test_accuracy": 0.002}
 """How well the printed curves are known, in log10 J and as a fraction: by so much their bands are widened."""
 
-PEERS = {("SGD", 0.5): "SGD", ("Adam", 0.0): "ADAM", ("Adagrad", 0.0): "ADAGRAD"}
+PEERS = {("sgd", 0.5): "SGD", ("adam", 0.0): "ADAM", ("adagrad", 0.0): "ADAGRAD"}
 CANDIDATES = {(0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.5, 1.0)}
 
 
@@ -69,8 +68,8 @@ def repeats(plan: Plan, problem: Problem) -> bool:
 
 def label(setting: Setting) -> str | None:
     """The printed curve that is a setting's: told by what it is, not by its name."""
-    name = optimizers.resolve(setting.optimizer).__name__
-    if name == "INNA" and setting.options.keys() <= {"alpha", "beta"} and setting.q == 0.5:
+    name = setting.optimizer.rpartition(".")[2].lower()
+    if name == "inna" and setting.options.keys() <= {"alpha", "beta"} and setting.q == 0.5:
         alpha, beta = setting.options.get("alpha", 0.5), setting.options.get("beta", 0.1)
         return f"INNA ({alpha:g}, {beta:g})" if (alpha, beta) in CANDIDATES else None
     return PEERS.get((name, setting.q)) if setting.options.keys() <= {"eps"} else None

@@ -10,20 +10,18 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-from filelock import FileLock, Timeout
+from typing import Any, Literal, NamedTuple
 
 from ... import __version__
-
-if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ..plan import Run
+from ..files import Held
+from ..plan import Run, validated
+from ..records import RunFolder
 
 __all__ = ["Order", "Outcome", "carry_out", "execute_here", "own_places"]
 
 
 def execute_here(
-    run: "Run",
+    run: Run,
     root: Path,
     data_dir: Path | None,
     *,
@@ -35,16 +33,16 @@ def execute_here(
     Whatever somebody's optimizer or network raises is a RuntimeError of one line.
     """
     from .. import data
-    from .training import train
+    from .training import train  # loads torch, which must not be before a worker has set its threads
 
     folder = root / run.folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / "lock", timeout=-1 if wait_for_lock else 0):
+        with RunFolder.of(run, root).locked(wait=wait_for_lock):
             problem = run.problem
             loaded = data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
             train(run, folder, loaded, on_epoch)
-    except Timeout:
+    except Held:
         return False
     except (ValueError, OSError, RuntimeError, ImportError):
         raise
@@ -85,8 +83,6 @@ def carry_out(order: Order) -> Outcome:
     try:
         _check(order, worker)
         sys.path += [place for place in order.places if place not in sys.path]
-        from ..plan import Run, validated
-
         done = execute_here(
             validated(Run, order.run),
             Path(order.root),

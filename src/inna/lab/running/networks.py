@@ -10,7 +10,7 @@ from torch import nn
 
 from ..imports import imported
 
-__all__ = ["INITIALISERS", "NETWORKS", "build", "layout", "resolve"]
+__all__ = ["INITIALISERS", "NETWORKS", "build", "check_initialiser", "layout", "resolve"]
 
 Shape = tuple[int, int, int]
 
@@ -124,8 +124,7 @@ def build(network: str, shape: Shape, classes: int, *, init: str, seed: int) -> 
         967096
     """
     make = resolve(network)
-    if init != "own" and init not in INITIALISERS:
-        raise ValueError(f"unknown initialiser {init!r}: choose from {', '.join(INITIALISERS)}, own")
+    check_initialiser(init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = make(shape, classes) if network in NETWORKS else _own(network, make, shape, classes)
@@ -161,6 +160,12 @@ def resolve(network: str) -> Callable[[Shape, int], nn.Module]:
             f"network {network!r} must be a function (shape, classes) -> torch.nn.Module: {error}"
         ) from None
     return make
+
+
+def check_initialiser(init: str) -> None:
+    """Raise a ValueError for an initialiser that `build` does not know."""
+    if init != "own" and init not in INITIALISERS:
+        raise ValueError(f"unknown initialiser {init!r}: choose from {', '.join(INITIALISERS)}, own")
 
 
 def layout(network: str) -> torch.memory_format:

@@ -6,7 +6,6 @@ The records of a run depend on its `Run` alone (bit for bit on a CPU), however o
 import ctypes
 import datetime
 import io
-import json
 import math
 import multiprocessing
 import os
@@ -27,7 +26,7 @@ from torch.nn.functional import cross_entropy, nll_loss
 from .. import records
 from ..data import Dataset
 from ..files import remove, write_atomically
-from ..plan import Run
+from ..plan import Evaluation, Run
 from . import graphs, networks, optimizers, provenance
 
 __all__ = ["Trainer", "train"]
@@ -77,46 +76,45 @@ def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None]
         ValueError: the optimizer refuses its options, or the network the data.
         records.RecordError: the records on the disk are damaged, or belong to other data.
     """
-    log, checkpoint = folder / "records.jsonl", folder / "checkpoint.pt"
-    begun = records.read(log)
-    if begun:
-        _check_same_data(folder, data)
-    if records.is_complete(log, run.epochs):
-        remove(checkpoint)
+    left = records.RunFolder(folder, run.epochs)
+    if left.records():
+        _check_same_data(left, data)
+    if left.is_complete:
+        remove(left.checkpoint)
         return
     trainer = Trainer(run, data)
     folder.mkdir(parents=True, exist_ok=True)
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-    if len(records.rewind(log, trainer.epoch)) != trainer.epoch + 1:  # nothing, or records without checkpoint
+    if left.checkpoint.exists():
+        trainer.load(left.checkpoint)
+    if len(left.rewind(trainer.epoch)) != trainer.epoch + 1:  # nothing, or records without checkpoint
         trainer.start()
-        records.rewind(log, -1)
-        write_atomically(folder / "run.json", _description(run, data))
-        records.append(log, trainer.record())
-    save = _now_and_then(lambda: trainer.save(checkpoint))
+        left.rewind(-1)
+        left.describe(_description(run, data))
+        left.append(trainer.record())
+    save = _now_and_then(lambda: trainer.save(left.checkpoint))
     diverged = False
     while trainer.epoch < run.epochs and not diverged:
         trainer.finish_epoch(after_step=save)
         record = trainer.record()
-        records.append(log, record)
+        left.append(record)
         diverged = record["diverged"]
         if trainer.epoch < run.epochs and not diverged:
-            trainer.save(checkpoint)  # a kill costs no more than the epoch it falls into
+            trainer.save(left.checkpoint)  # a kill costs no more than the epoch it falls into
         if on_epoch is not None:
             on_epoch(trainer.epoch)
-    remove(checkpoint)
+    remove(left.checkpoint)
 
 
-def _description(run: Run, data: Dataset) -> bytes:
+def _description(run: Run, data: Dataset) -> dict[str, Any]:
     plain = {"run": run.model_dump(mode="json"), "data": {"sha256": data.digest}}
-    return (json.dumps(plain | provenance.environment(run.device), indent=1) + "\n").encode()
+    return plain | provenance.environment(run.device)
 
 
-def _check_same_data(folder: Path, data: Dataset) -> None:
-    then = records.description(folder)["data"]["sha256"]
+def _check_same_data(left: records.RunFolder, data: Dataset) -> None:
+    then = left.description()["data"]["sha256"]
     if then != data.digest:
         raise records.RecordError(
-            f"{folder} holds records of other data (sha256 {then[:12]}..., that of {data.name} is now "
+            f"{left.path} holds records of other data (sha256 {then[:12]}..., that of {data.name} is now "
             f"{data.digest[:12]}...): delete it, or name another folder with --out"
         )
 
@@ -149,7 +147,7 @@ class Trainer:
         self.schedule = optimizers.decay(run.q, run.schedule)
         self.criterion = LOSSES[run.loss]
         self.train_set = self._on_device(data.x_train, data.y_train)
-        seen = None if run.evaluate == "every epoch" else 0  # the others never see the test data
+        seen = None if run.evaluate is Evaluation.every_epoch else 0  # the others never see the test data
         self.test_set = self._on_device(data.x_test[:seen], data.y_test[:seen])
         self.batches = math.ceil(len(data.y_train) / run.batch_size)
         self.start()
@@ -233,7 +231,7 @@ class Trainer:
     def record(self) -> dict[str, Any]:
         """Evaluate, and describe the epoch that is over; losses that are not finite mean divergence."""
         run = self.run
-        every = run.evaluate == "every epoch"
+        every = run.evaluate is Evaluation.every_epoch
         seen = len(self.train_set[1]) if run.sampling == "epochs" else self.batches * run.batch_size
         running = self.running.item() / seen if self.epoch > 0 else None
         diverged = running is not None and not math.isfinite(running)

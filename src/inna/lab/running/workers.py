@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 
 from rich.progress import Progress
 
-from .. import records
 from ..plan import Run
+from ..records import Record, RunFolder
 from . import engines
 from .execution import Order, Outcome, carry_out, own_places
 
@@ -76,7 +76,7 @@ class Workers:
         Raises:
             RuntimeError: a run failed (bad data, a damaged record, a full disk), or lost worker after worker.
         """
-        waiting = deque(run for run in runs if not self._complete(run))
+        waiting = deque(run for run in runs if not self._left(run).is_complete)
         if not waiting:
             return
         total, left = (sum(run.epochs for run in some) for some in (runs, waiting))
@@ -103,13 +103,13 @@ class Workers:
                     if lost[run.folder] > MAX_LOST:
                         raise RuntimeError(f"workers died {MAX_LOST + 1} times at {self.root / run.folder}")
             if not self.progress.disable:
-                part = sum(records.last_epoch(self._log(run)) for run in under_way.values())
+                part = sum(self._left(run).last_epoch for run in under_way.values())
                 self.progress.update(task, completed=total - left + part)
         self.progress.update(task, completed=total)
 
-    def records(self, run: Run) -> list[dict[str, Any]]:
+    def records(self, run: Run) -> list[Record]:
         """The records of a run."""
-        return records.read(self._log(run))
+        return self._left(run).records()
 
     def _submit(self, run: Run, *, wait_for_lock: bool) -> Future[Outcome]:
         order = Order(
@@ -134,14 +134,11 @@ class Workers:
             raise RuntimeError(f"a {name} worker failed: {str(error).strip().splitlines()[-1]}") from None
         if outcome.status == "failed":
             raise RuntimeError(outcome.message)
-        if outcome.status == "done" and not self._complete(run):
+        if outcome.status == "done" and not self._left(run).is_complete:
             raise RuntimeError(
                 f"{outcome.worker} has another {self.root}: the folder must be shared by all workers"
             )
         return outcome.status
 
-    def _complete(self, run: Run) -> bool:
-        return records.is_complete(self._log(run), run.epochs)
-
-    def _log(self, run: Run) -> Path:
-        return self.root / run.folder / "records.jsonl"
+    def _left(self, run: Run) -> RunFolder:
+        return RunFolder.of(run, self.root)

@@ -6,10 +6,9 @@ done, and done again, is `inna.lab.running.workers`' business.
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ...plan import Run
+from ...plan import Run
 
 __all__ = ["Engine", "start"]
 
@@ -23,10 +22,10 @@ class Engine(Protocol):
     def lost(self) -> tuple[type[BaseException], ...]:
         """What a future raises whose worker died on the way."""
 
-    def places(self, run: "Run") -> int:
+    def places(self, run: Run) -> int:
         """How many runs like this one may be under way at once; it can change as a cluster grows."""
 
-    def submit(self, run: "Run", work: Callable[..., T], *arguments: Any) -> Future[T]:
+    def submit(self, run: Run, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Do some work where there is room for the run."""
 
     def close(self) -> None:

@@ -5,16 +5,14 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.scheduler import KilledWorker
 
+from ...plan import Run
 from ._placing import gpu_share, processors
-
-if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ...plan import Run
 
 __all__ = ["Dask"]
 
@@ -59,11 +57,11 @@ class Dask:
             self.close()
             raise ConnectionError(f"the Dask cluster at {address} has no workers") from None
 
-    def places(self, run: "Run") -> int:
+    def places(self, run: Run) -> int:
         """As many as asked for, or as there are workers."""
         return self._jobs or max(1, len(self._client.nthreads()))
 
-    def submit(self, run: "Run", work: Callable[..., T], *arguments: Any) -> Future[T]:
+    def submit(self, run: Run, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Do some work in a worker, on a GPU that it has declared if the run needs one."""
         workers = self._client.scheduler_info()["workers"].values()
         gpus = sum(worker["resources"].get("GPU", 0) for worker in workers)

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ...plan import Run
 from ._placing import free_slot, processors
-
-if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ...plan import Run
 
 __all__ = ["Local"]
 
@@ -35,13 +33,13 @@ class Local:
         self._spawn = multiprocessing.get_context("spawn")
         self._watched, self._lifeline = self._spawn.Pipe(duplex=False)
 
-    def places(self, run: "Run") -> int:
+    def places(self, run: Run) -> int:
         """As many as asked for, or as there are GPUs, or as many as the processors have threads for."""
         if run.device == "cpu":
             return self._jobs or max(1, processors() // run.threads)
         return self._jobs or max(1, len(_gpus(run)))
 
-    def submit(self, run: "Run", work: Callable[..., T], *arguments: Any) -> Future[T]:
+    def submit(self, run: Run, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Do some work in the process of a free place."""
         gpus = _gpus(run)
         slot = free_slot(self._taken, self.places(run), max(1, len(gpus)))
@@ -80,7 +78,7 @@ class Local:
             pool.shutdown(cancel_futures=True)
 
 
-def _gpus(run: "Run") -> list[str]:
+def _gpus(run: Run) -> list[str]:
     """The GPUs among which a run may be placed: none if it names its device, as in cuda:1."""
     if run.device != "cuda":
         return []

@@ -5,17 +5,15 @@ import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # the tries to reach a cluster, 40 s each
 
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError
 
+from ...plan import Run
 from ._placing import gpu_share, processors
-
-if TYPE_CHECKING:  # torch is not imported before a worker has set its threads
-    from ...plan import Run
 
 __all__ = ["Ray"]
 
@@ -40,7 +38,7 @@ class Ray:
         if self._ours:
             _connect(address or os.environ.get("RAY_ADDRESS") or "local", jobs)
 
-    def places(self, run: "Run") -> int:
+    def places(self, run: Run) -> int:
         """As many as asked for; or as fit, and one that waits, by which Ray's autoscaler sees the need."""
         if self._jobs is not None:
             return self._jobs
@@ -48,7 +46,7 @@ class Ray:
         fit = total.get("CPU", 0) // run.threads
         return int(min(fit, total.get("GPU", 0)) if _on_gpu(run) else fit) + 1
 
-    def submit(self, run: "Run", work: Callable[..., T], *arguments: Any) -> Future[T]:
+    def submit(self, run: Run, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Do some work where the run's processors, and its GPU if it needs one, are free."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = sum(node.get("GPU", 0) for node in nodes)
@@ -72,7 +70,7 @@ def _in_worker(work: Callable[..., T], *arguments: Any) -> T:
     return work(*arguments)
 
 
-def _on_gpu(run: "Run") -> bool:
+def _on_gpu(run: Run) -> bool:
     return run.device.startswith("cuda")
 
 
