@@ -138,7 +138,7 @@ def test_a_plan_is_read_from_a_file_and_cut_to_a_data_set(tmp_path: Path) -> Non
             sgd(schedule=3),
             "^settings.0.schedule: Input should be the name of a schedule, or a table of its.*, got 3$",
         ),
-        ({"modules": [3]}, "modules: there is no folder 3"),
+        ({"modules": [3]}, "modules.0: Input should be a valid string, got 3"),
         (
             {"x": nested(400)},
             r"^x: Extra inputs are not permitted, got {'a': {'a': .*\.\.\.}+; permitted are",
@@ -218,7 +218,10 @@ settings = [{ label = "SGD", optimizer = "sgd" }]
         (TEXT.replace("[0.1]", "[1e400]").encode(), "^grid.0: Input should be a finite number, got inf$"),
         (TEXT.replace("= 2", "= " + "9" * 5000).encode(), "plan.toml is not a TOML file: .*4300 digits"),
         (TEXT.replace("= 2", "= 0x" + "f" * 9000).encode(), "^epochs: .* got an integer of 36000 bits$"),
-        (TEXT.replace("= 2", '= 2\nmodules = [3, "."]').encode(), "modules: there is no folder 3"),
+        (
+            TEXT.replace("= 2", '= 2\nmodules = [3, "."]').encode(),
+            "modules.1: Input should be a valid string, got 3",
+        ),
         (TEXT.replace("digits", "a" * 300).encode(), r"plan.toml: .*File name too long"),
         (TEXT.encode("latin-1"), "plan.toml is not a TOML file: 'utf-8' codec"),
         (TEXT.encode() + bytes(1 << 20), "plan.toml holds .* bytes, a plan 1,048,576 at most"),
