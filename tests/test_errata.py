@@ -220,6 +220,23 @@ def test_the_code_in_the_theory_runs() -> None:
         exec(block, {})
 
 
+def test_every_numbered_statement_has_a_row() -> None:
+    text = (CHECKOUT / "docs" / "theory.md").read_text()
+    table = text[text.index("## Every numbered statement") : text.index("## Bibliography")]
+    first = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| ")]
+    equations: set[int] = set()
+    for cell in first:
+        for low, high in re.findall(r"\((\d+)\)(?: to \((\d+)\))?", cell):
+            equations |= set(range(int(low), int(high or low) + 1))
+    assert equations >= set(range(1, 36))
+    named = [f"Definition {n}" for n in (1, 2, 3)] + ["Assumption 1", "Theorem 3.1", "Remark 1"]
+    named += [f"Lemma {n}" for n in ("3.2", "3.3", "3.4", "3.5", "3.6", "4.1")]
+    named += ["Theorem 4.2", "Theorem 4.3", "Table 1", "Figure 1", *(f"Remark 2({x})" for x in "abcd")]
+    named += [f"footnote {n}" for n in range(1, 6)]
+    assert [name for name in named if not any(name in cell for cell in first)] == []
+    assert all(row.split(" | ")[2].strip(" |") for row in table.splitlines() if row.startswith("| "))
+
+
 def test_every_erratum_names_its_test() -> None:
     rows = [
         line

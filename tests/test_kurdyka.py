@@ -170,3 +170,17 @@ def test_the_law_of_the_system_on_powers() -> None:
 def test_what_is_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_without_tameness_there_are_infinitely_many_critical_values() -> None:
+    """J = exp(-1/x^2) sin(1/x), smooth: J' changes sign in every neighbourhood of 0, at ever other values."""
+
+    def slope(x: Array) -> Array:  # J' exp(1/x^2) x^3
+        return np.asarray(2 * np.sin(1 / x) - x * np.cos(1 / x))
+
+    for decade in (0.1, 0.05, 0.025):
+        x = 1 / np.linspace(1 / decade, 2 / decade, 20_001)
+        changes = np.flatnonzero(np.diff(np.sign(slope(x))))
+        assert len(changes) > 0.9 / decade / np.pi  # a density that grows like 1/x^2
+        heights = -1 / x[changes] ** 2 + np.log(np.abs(np.sin(1 / x[changes])))  # log |J|
+        assert (np.diff(heights) < 0).all()  # all critical values differ
