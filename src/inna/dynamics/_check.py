@@ -59,7 +59,8 @@ def _distance(v: Array, before: MinkowskiSum, after: MinkowskiSum) -> float:
 
     def at(s: float) -> float:
         hulls = [(1 - s) * hull for hull in before.hulls] + [s * hull for hull in after.hulls]
-        return MinkowskiSum(hulls, (1 - s) * before.offset + s * after.offset).distance(v)
+        balls = [(1 - s) * ball for ball in before.balls] + [s * ball for ball in after.balls]
+        return MinkowskiSum(hulls, (1 - s) * before.offset + s * after.offset, balls).distance(v)
 
     middle = at(0.5)
     if middle < 1e-12:

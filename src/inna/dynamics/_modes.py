@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..nonsmooth import MinkowskiSum
-from ..nonsmooth._pieces import Number
+from ..nonsmooth._numbers import Number, value_of
 
 __all__ = ["Mode", "Undecided", "mode_at", "selection"]
 
@@ -51,11 +51,7 @@ class Answers:
 def run(term: Term, theta: Array, answers: Answers) -> Array:
     """The gradient of the piece of a term that belongs to these answers."""
     unit = np.eye(theta.size)
-    numbers = np.empty(theta.size, object)
-    path: Any = answers
-    numbers[:] = [Number(x, e, path) for x, e in zip(theta.tolist(), unit, strict=True)]
-    value = term(numbers)
-    value = value.item() if isinstance(value, np.ndarray) else value
+    value = value_of(term, [Number(x, e, answers) for x, e in zip(theta.tolist(), unit, strict=True)])
     return np.asarray(value.gradient if isinstance(value, Number) else np.zeros(theta.size))
 
 

@@ -22,21 +22,34 @@ class NonSmooth(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Criticality:
-    """Whether 0 lies in a subdifferential, and how far from it. True and False in a condition."""
+    """Whether 0 lies in a subdifferential, and how far from it. True and False in a condition.
 
-    critical: bool
+    Attributes:
+        critical: None where it cannot be decided; then a condition raises a ValueError.
+        distance: of 0 from the set, or from the part of it that is known.
+        subgradient: the element nearest to 0, of that part.
+    """
+
+    critical: bool | None
     distance: float
-    subgradient: Array  # the element nearest to 0
+    subgradient: Array
 
     def __bool__(self) -> bool:
+        if self.critical is None:
+            raise ValueError(str(self))
         return self.critical
 
     def __str__(self) -> str:
+        if self.critical is None:
+            known = f"0 is {self.distance:.3g} away from the part of the set that is known"
+            return f"whether it is critical cannot be decided at first order: {known}"
         return f"{'critical' if self.critical else 'not critical'}: 0 is {self.distance:.3g} away"
 
 
 def is_d_critical(J: NonSmooth, theta: ArrayLike, *, tolerance: float = 1e-9) -> Criticality:
     r"""Whether :math:`0 \in DJ(\theta)`: where mini-batch methods can come to rest.
+
+    The answer is yes, no, or, where the set is known in part only (`exact=False`), that it cannot be decided.
 
     Args:
         J: a `FiniteSum`, a `ReluNetwork` or a `Sampled` function.
@@ -68,4 +81,8 @@ def is_clarke_critical(J: NonSmooth, theta: ArrayLike, *, tolerance: float = 1e-
 def _criticality(subgradients: MinkowskiSum, tolerance: float) -> Criticality:
     nearest = subgradients.least_norm()
     distance = float(np.linalg.norm(nearest))
-    return Criticality(distance <= tolerance, distance, nearest)
+    critical: bool | None = distance <= tolerance
+    if not critical and not subgradients.exact:
+        outside = subgradients.outer is not None and subgradients.outer.distance() > tolerance
+        critical = False if outside else None
+    return Criticality(critical, distance, nearest)

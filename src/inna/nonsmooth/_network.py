@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._pieces import cells
+from ._pieces import cells, finite_point
 from ._sets import MinkowskiSum
 
 __all__ = ["ReluNetwork"]
@@ -66,6 +66,8 @@ class ReluNetwork:
                 "expected inputs (N, M), targets (N, K) or (N,) and hidden >= 1, "
                 f"got {inputs.shape}, {np.shape(self.targets)} and {self.hidden}"
             )
+        if not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
+            raise ValueError("inputs and targets must be finite, got NaN or infinity")
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", targets)
 
@@ -113,7 +115,7 @@ class ReluNetwork:
 
     def _jumps(self, theta: ArrayLike, tolerance: float) -> tuple[Array, list[tuple[int, Array, Array]]]:
         """The gradient with no kinked pair active, and the x_n and s_nj of each unit's kinked samples."""
-        w, c = self._weights(theta)
+        w, c = self._weights(finite_point(theta))
         before = self.inputs @ w.T
         kinked = np.abs(before) <= tolerance * np.linalg.norm(self.inputs, axis=1, keepdims=True)
         active = (before > 0) & ~kinked

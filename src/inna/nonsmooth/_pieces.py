@@ -1,7 +1,7 @@
-"""The gradients of the smooth pieces of a function that meet at a point.
+"""The smooth pieces of a function that meet at a point, and Clarke's set, made of their gradients.
 
-The function is run on numbers that carry a gradient. Where it compares two that are equal, a kink, either
-answer is explored, if there are directions from the point in which the answer is true.
+The function is run on numbers that carry an expansion. Where it compares two that are equal, a kink, either
+answer is explored, if there are points near the given one at which the answers so far and this one are true.
 """
 
 from collections.abc import Callable
@@ -10,31 +10,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._sets import hull_weights
+from ._expansions import Cones, Expansion
+from ._norms import hull_with_norms, sign_of_norms
+from ._numbers import Number, value_of
+from ._regions import Kink, Witness, curve_into, direction_into, is_empty, side_of
+from ._sets import MinkowskiSum
 
-__all__ = ["cells", "gradients_of_pieces"]
+__all__ = ["cells", "clarke_set", "finite_point"]
 
 Array = NDArray[np.float64]
 MOST_PIECES = 10_000
 
 
-def gradients_of_pieces(function: Callable[[Any], Any], theta: ArrayLike, tolerance: float = 1e-12) -> Array:
-    """The gradients at theta of the smooth pieces that meet there, one a row: Clarke's set is their hull."""
-    theta = np.atleast_1d(np.asarray(theta, float))
-    found: list[Array] = []
+def clarke_set(function: Callable[[Any], Any], theta: ArrayLike, tolerance: float = 1e-12) -> MinkowskiSum:
+    """Clarke's subdifferential of a function, with a sum around it where not all pieces are decided.
+
+    Raises:
+        ValueError: theta is not finite, the pieces' values differ, too many pieces meet, or none is certain.
+    """
+    point = finite_point(theta)
+    units = np.eye(len(point))
+    certain: list[Expansion] = []
+    possible: list[Expansion] = []
     waiting = [Path(tolerance)]
     while waiting:
         path = waiting.pop()
-        numbers = np.empty(len(theta), object)
-        numbers[:] = [
-            Number(x, unit, path) for x, unit in zip(theta.tolist(), np.eye(len(theta)), strict=True)
+        numbers: list[Number] = [
+            Expansion(x, e, path, {}) for x, e in zip(point.tolist(), units, strict=True)
         ]
-        value = function(numbers)
-        value = value.item() if isinstance(value, np.ndarray) else value
-        found.append(value.gradient if isinstance(value, Number) else np.zeros(len(theta)))
+        value = value_of(function, numbers)
+        if not isinstance(value, Expansion):
+            value = Expansion(float(value), np.zeros(len(point)), path, {})
+        (certain if path.witness is not None else possible).append(value)
         waiting += path.others
-        _refuse_too_many(len(found) + len(waiting))
-    return np.unique(found, axis=0)
+        _refuse_too_many(len(certain) + len(possible) + len(waiting))
+    if not certain and len(possible) == 1:
+        certain, possible = possible, []
+    if not certain:
+        raise ValueError(
+            f"the pieces that meet at {point} cannot be decided at first order, nor by their expansions: "
+            "sample the gradients with inna.nonsmooth.Sampled"
+        )
+    _refuse_jumps(certain, point)
+    return _hull(certain, possible)
+
+
+def finite_point(theta: ArrayLike) -> Array:
+    """A point as a vector of finite numbers."""
+    point = np.atleast_1d(np.asarray(theta, float))
+    if point.ndim != 1 or not np.isfinite(point).all():
+        raise ValueError(f"theta must be a vector of finite numbers, got {theta!r}")
+    return point
 
 
 def cells(normals: Array) -> Array:
@@ -43,47 +69,104 @@ def cells(normals: Array) -> Array:
     waiting = [Path(0.0)]
     while waiting:
         path = waiting.pop()
-        found.append([path.is_positive(0.0, normal) for normal in normals])
+        found.append([path.is_positive_number(Expansion(0.0, normal, path, {})) for normal in normals])
         waiting += path.others
         _refuse_too_many(len(found) + len(waiting))
     return np.array(found, float)
 
 
 class Path:
-    """One way through a function: the sides taken at its kinks, and a direction that lies on all of them."""
+    """One way through a function: the sides taken at its kinks, and a curve that lies on all of them.
 
-    def __init__(self, tolerance: float, sides: tuple[int, ...] = (), direction: Any = 0.0) -> None:
+    There is no such curve where it was not found, and the sides were not shown to exclude each other either.
+    """
+
+    def __init__(self, tolerance: float, sides: tuple[int, ...] = (), witness: Witness | None = ()) -> None:
         self.tolerance = tolerance
         self.sides = sides  # prescribed at the first kinks; those of later kinks are appended
-        self.direction = direction
-        self.inward: list[Array] = []  # unit normals of the kinks met: the direction has <a, d> > 0 for all
+        self.witness = witness  # of all the sides prescribed
+        self.kinks: list[Kink] = []  # met so far, each turned to its side: positive on the way taken
         self.others: list[Path] = []  # to take another time
+        self.remainders: dict[Any, int] = {}
 
-    def is_positive(self, value: float, gradient: Array) -> bool:
-        """Whether a number of this value and gradient is positive on the way taken."""
-        slope = float(np.linalg.norm(gradient))
-        if slope == 0 or abs(value) > self.tolerance * slope:
-            return value > 0
-        normal = gradient / slope
-        if len(self.inward) == len(self.sides):
-            ways = [(side, self._direction_to(side * normal)) for side in (1, -1)]
-            if not (ways := [way for way in ways if way[1] is not None]):  # narrower than rounding
-                ways = [(1 if np.sum(self.direction * normal) >= 0 else -1, self.direction)]
-            (side, self.direction), *rest = ways
-            self.others += [Path(self.tolerance, (*self.sides, other), way) for other, way in rest]
+    def is_positive_number(self, number: Expansion) -> bool:
+        """Whether a number is positive on the way taken."""
+        slope = float(np.linalg.norm(number.gradient))
+        if number.value != 0 and abs(number.value) > self.tolerance * (slope + _size(number.cones)):
+            return number.value > 0
+        if number.cones:
+            return sign_of_norms(number) > 0
+        if number.is_constant():
+            return False
+        kink = Kink.of(number)
+        if len(self.kinks) == len(self.sides):
+            ways = [(s, witness) for s in (1, -1) if (witness := self._way(kink.turned(s))) != ()]
+            ways = ways or [(1, None), (-1, None)]
+            (side, self.witness), *rest = ways
+            self.others += [Path(self.tolerance, (*self.sides, s), witness) for s, witness in rest]
             self.sides += (side,)
-        side = self.sides[len(self.inward)]
-        self.inward.append(side * normal)
+        side = self.sides[len(self.kinks)]
+        self.kinks.append(kink.turned(side))
         return side > 0
 
-    def _direction_to(self, normal: Array) -> Any:
-        """A direction on all sides taken with <normal, d> > 0 too; None if there is none."""
-        if np.sum(self.direction * normal) > 1e-9:
-            return self.direction
-        normals = np.array([*self.inward, normal])
-        nearest = hull_weights(normals) @ normals  # positive on all normals, or 0 (Gordan)
-        norm = float(np.linalg.norm(nearest))
-        return nearest / norm if norm > 1e-9 else None
+    def _way(self, kink: Kink) -> Witness | None:
+        """A curve on all sides taken and this one; () if there is none, None if that is not decided."""
+        if self.witness and side_of(kink, self.witness) > 0:
+            return self.witness
+        kinks = [*self.kinks, kink]
+        if (direction := direction_into(kinks)) is not None:
+            return (direction,)
+        if is_empty(kinks):
+            return ()
+        return curve_into(kinks)
+
+
+def _size(cones: Cones) -> float:
+    return float(sum(abs(c) for c, _ in cones))
+
+
+def _hull(certain: list[Expansion], possible: list[Expansion]) -> MinkowskiSum:
+    """The hull of the gradients, and around it that with the pieces in question."""
+    inner = np.unique([number.gradient for number in certain], axis=0)
+    outer = np.unique([number.gradient for number in certain + possible], axis=0)
+    if any(number.cones for number in certain + possible):
+        return hull_with_norms(certain, possible)
+    inside = MinkowskiSum([inner])
+    if all(inside.contains(v, 1e-12) for v in outer):
+        return inside
+    return MinkowskiSum([inner], exact=False, outer=MinkowskiSum([outer]))
+
+
+def _refuse_jumps(pieces: list[Expansion], point: Array) -> None:
+    values = np.array([piece.value for piece in pieces])
+    slope = max(float(np.linalg.norm(piece.gradient)) for piece in pieces)
+    tolerance = pieces[0].path.tolerance
+    if np.ptp(values) > 1e-9 * (1 + np.abs(values).max()) + 10 * tolerance * slope:
+        raise ValueError(
+            f"a term is discontinuous at {point}, hence not locally Lipschitz: its pieces have there the "
+            f"values {values.min():g} and {values.max():g}"
+        )
+    by_sides = {piece.path.sides: piece for piece in pieces}
+    for sides, piece in by_sides.items():
+        for k, kink in enumerate(piece.path.kinks):
+            across = by_sides.get((*sides[:k], -sides[k], *sides[k + 1 :]))
+            if across is None or not _differ_by_one(piece.path.kinks, across.path.kinks, k):
+                continue
+            change = piece.gradient - across.gradient
+            along = change - (change @ kink.normal) * kink.normal
+            if np.linalg.norm(along) > 1e-9 * (1 + np.linalg.norm(change)):
+                raise ValueError(
+                    f"a term is discontinuous at points near {point}, hence not locally Lipschitz: across a "
+                    f"kink with the normal {kink.normal} its gradient changes by {change}"
+                )
+
+
+def _differ_by_one(kinks: list[Kink], others: list[Kink], k: int) -> bool:
+    """Whether two cells, between affine kinks, are neighbours across the k-th."""
+    return all(
+        a.rest == b.rest == {} and (i == k or np.allclose(a.normal, b.normal, rtol=0, atol=1e-12))
+        for i, (a, b) in enumerate(zip(kinks, others, strict=True))
+    )
 
 
 def _refuse_too_many(pieces: int) -> None:
@@ -92,107 +175,3 @@ def _refuse_too_many(pieces: int) -> None:
             f"more than {MOST_PIECES} smooth pieces meet at this point, too many for Clarke's set; "
             "if it is that of a whole sum, D explores each term apart"
         )
-
-
-class Arithmetic:
-    """What follows from `__add__`, `__mul__`, `__pow__` and `is_positive`, for numbers that know more."""
-
-    def __add__(self, other: Any) -> Any:
-        raise NotImplementedError
-
-    def __mul__(self, other: Any) -> Any:
-        raise NotImplementedError
-
-    def __pow__(self, power: float) -> Any:
-        raise NotImplementedError
-
-    def is_positive(self) -> bool:
-        raise NotImplementedError
-
-    def __neg__(self) -> Any:
-        return self * -1
-
-    def __radd__(self, other: Any) -> Any:
-        return self + other
-
-    def __rmul__(self, other: Any) -> Any:
-        return self * other
-
-    def __sub__(self, other: Any) -> Any:
-        return self + -other
-
-    def __rsub__(self, other: Any) -> Any:
-        return -self + other
-
-    def __truediv__(self, other: Any) -> Any:
-        return self * (other**-1.0)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self**-1.0 * other
-
-    def __gt__(self, other: Any) -> bool:
-        return bool((self - other).is_positive())
-
-    def __lt__(self, other: Any) -> bool:
-        return bool((-self + other).is_positive())
-
-    def __ge__(self, other: Any) -> bool:
-        return not self < other
-
-    def __le__(self, other: Any) -> bool:
-        return not self > other
-
-    def __abs__(self) -> Any:
-        return self if self > 0 else -self
-
-
-class Number(Arithmetic):
-    """A value and its gradient on the piece being explored."""
-
-    __slots__ = ("gradient", "path", "value")
-
-    def __init__(self, value: float, gradient: Array, path: Path) -> None:
-        self.value, self.gradient, self.path = value, gradient, path
-
-    def __add__(self, other: Any) -> Any:
-        if isinstance(other, Number):
-            return Number(self.value + other.value, self.gradient + other.gradient, self.path)
-        return Number(self.value + other, self.gradient, self.path)
-
-    def __mul__(self, other: Any) -> Any:
-        if isinstance(other, Number):
-            slope = self.value * other.gradient + other.value * self.gradient
-            return Number(self.value * other.value, slope, self.path)
-        return Number(self.value * other, self.gradient * other, self.path)
-
-    def __pow__(self, power: float) -> Any:
-        slope = power * np.float64(self.value) ** (power - 1) if power else 0.0
-        return self._chain(self.value**power, slope)
-
-    def is_positive(self) -> bool:
-        return self.path.is_positive(self.value, self.gradient)
-
-    # NumPy calls these methods for numbers it does not know: np.exp(x) is x.exp().
-
-    def exp(self) -> "Number":
-        return self._chain(np.exp(self.value), np.exp(self.value))
-
-    def log(self) -> "Number":
-        return self._chain(np.log(self.value), 1 / self.value)
-
-    def sqrt(self) -> "Number":
-        return self._chain(np.sqrt(self.value), 0.5 / np.sqrt(self.value))
-
-    def sin(self) -> "Number":
-        return self._chain(np.sin(self.value), np.cos(self.value))
-
-    def cos(self) -> "Number":
-        return self._chain(np.cos(self.value), -np.sin(self.value))
-
-    def tanh(self) -> "Number":
-        return self._chain(np.tanh(self.value), 1 - np.tanh(self.value) ** 2)
-
-    def _chain(self, value: float, slope: float) -> "Number":
-        if not np.isfinite(slope):
-            raise ValueError(f"a term has no locally Lipschitz value at this point: slope {slope}")
-        return Number(float(value), slope * self.gradient, self.path)

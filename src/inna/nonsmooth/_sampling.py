@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._pieces import finite_point
 from ._sets import MinkowskiSum
 
 __all__ = ["Sampled", "goldstein"]
@@ -20,7 +21,8 @@ class Sampled:
     .. math:: \partial J_n(\theta) \approx \mathrm{conv}\{\nabla J_n(\theta + r z_i)\}
 
     with z_i uniform in the unit ball, the same for all terms. A piece is found with a probability of the
-    share of the ball that it takes; the error in each gradient is r times the curvature.
+    share of the ball that it takes; the error in each gradient is r times the curvature. So the sets are not
+    exact, and a sampled function can be found critical, but not shown to be not critical.
 
     Args:
         gradients: theta, shape (d,) -> the gradient of a term, defined almost everywhere.
@@ -46,23 +48,20 @@ class Sampled:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.radius > 0 and self.samples > 0):
-            raise ValueError(
-                f"radius and samples must be positive, got radius {self.radius}, samples {self.samples}"
-            )
+        _positive(self.radius, self.samples)
 
     def D(self, theta: ArrayLike) -> MinkowskiSum:
         """DJ(theta), the terms sampled apart."""
-        return MinkowskiSum(self._sampled(theta))
+        return MinkowskiSum(self._sampled(theta), exact=False)
 
     def clarke(self, theta: ArrayLike) -> MinkowskiSum:
         """Clarke's subdifferential of the sum, sampled as a whole."""
-        return MinkowskiSum([np.sum(self._sampled(theta), axis=0)])
+        return MinkowskiSum([np.sum(self._sampled(theta), axis=0)], exact=False)
 
     def _sampled(self, theta: ArrayLike) -> Array:
-        rng = np.random.default_rng(self.seed)
-        points = np.asarray(theta, float) + self.radius * _in_unit_ball(rng, self.samples, np.size(theta))
-        return np.array([[gradient(point) for point in points] for gradient in self.gradients], float)
+        centre, rng = finite_point(theta), np.random.default_rng(self.seed)
+        points = centre + self.radius * _in_unit_ball(rng, self.samples, centre.size)
+        return np.array([[_checked(gradient, x) for x in points] for gradient in self.gradients])
 
 
 def goldstein(
@@ -89,6 +88,9 @@ def goldstein(
         samples: number of gradients.
         rng: a generator, or a seed.
 
+    Raises:
+        ValueError: the radius or the number of samples is not positive, or theta or a gradient is not finite.
+
     Example:
         >>> [round(goldstein(np.sign, [0.001], radius), 9) for radius in (0.01, 0.0001)]
         [0.0, 1.0]
@@ -96,9 +98,10 @@ def goldstein(
     Reference: Goldstein, *Optimization of Lipschitz continuous functions*, Math. Program. 13 (1977);
     Castera et al. (2021), Theorem 3.1.
     """
+    _positive(radius, samples)
     rng = np.random.default_rng(rng)
-    centre = np.asarray(theta, float)
-    found = [np.asarray(gradient(centre), float)]
+    centre = finite_point(theta)
+    found = [_checked(gradient, centre)]
     nearest = found[0]
     for _ in range(samples):
         norm = np.linalg.norm(nearest)
@@ -107,9 +110,21 @@ def goldstein(
         shake = _in_unit_ball(rng, 1, centre.size)[0]
         direction = -nearest / norm + 0.1 * shake
         point = centre + radius * rng.uniform() * direction / max(1.0, float(np.linalg.norm(direction)))
-        found.append(np.asarray(gradient(point), float))
+        found.append(_checked(gradient, point))
         nearest = MinkowskiSum([found]).least_norm()
     return float(np.linalg.norm(nearest))
+
+
+def _positive(radius: float, samples: int) -> None:
+    if not (0 < radius < np.inf and samples > 0):
+        raise ValueError(f"radius and samples must be positive, got radius {radius}, samples {samples}")
+
+
+def _checked(gradient: Callable[[Array], ArrayLike], point: Array) -> Array:
+    found = np.asarray(gradient(point), float)
+    if found.shape != point.shape or not np.isfinite(found).all():
+        raise ValueError(f"a gradient at {point} must be {point.size} finite numbers, got {found}")
+    return found
 
 
 def _in_unit_ball(rng: np.random.Generator, count: int, dimension: int) -> Array:

@@ -1,5 +1,6 @@
 """Sums of convex hulls, and their element nearest to 0."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
-__all__ = ["MinkowskiSum"]
+__all__ = ["MinkowskiSum", "hull_weights", "total"]
 
 Array = NDArray[np.float64]
 
@@ -116,6 +117,20 @@ class MinkowskiSum:
 
     def _minus(self, point: ArrayLike) -> "MinkowskiSum":
         return MinkowskiSum(self.hulls, self.offset - np.asarray(point, float), self.balls)
+
+
+def total(sets: Sequence[MinkowskiSum]) -> MinkowskiSum:
+    """The Minkowski sum of sums; exact if all are."""
+
+    def joined(parts: Sequence[MinkowskiSum], **options: Any) -> MinkowskiSum:
+        hulls, balls = ([x for s in parts for x in getattr(s, name)] for name in ("hulls", "balls"))
+        return MinkowskiSum(hulls, np.sum([s.offset for s in parts], axis=0), balls, **options)
+
+    if all(s.exact for s in sets):
+        return joined(sets)
+    around = [s if s.exact else s.outer for s in sets]
+    outer = None if None in around else joined([s for s in around if s is not None])
+    return joined(sets, exact=False, outer=outer)
 
 
 def hull_weights(points: Array) -> Array:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._pieces import gradients_of_pieces
-from ._sets import MinkowskiSum
+from ._pieces import clarke_set
+from ._sets import MinkowskiSum, total
 
 __all__ = ["FiniteSum"]
 
@@ -23,16 +23,23 @@ class FiniteSum:
         \partial J(\theta) = \mathrm{conv}\{\lim \nabla J(\theta_k) : \theta_k \to \theta\}, \qquad
         DJ(\theta) = \sum_n \partial J_n(\theta) \supset \partial J(\theta)
 
-    A term may use arithmetic, powers, `abs`, `max`, comparisons, and NumPy's maximum, exp, log, sqrt, sin,
-    cos and tanh. Its pieces are computed: where two numbers that it compares are equal, it is run again with
-    the other answer, if an open cone of directions agrees with all answers. D explores the kinks of each
-    term apart, Clarke's set explores them together.
+    A term may use arithmetic, powers, `abs`, `max`, comparisons, sorting, and NumPy's functions: maximum,
+    clip, where, exp, log1p, logaddexp, tanh, arctan, linalg.norm and so on. Its pieces are computed: where
+    two numbers that it compares are equal, it is run again with the other answer, if there are points near
+    theta that agree with all answers. D explores the kinks of each term apart, Clarke's set explores them
+    together.
 
     The sets are exact where the kinks that meet at theta are affine on each piece, or have independent
-    gradients. Kinks that only touch there may hide a piece from first-order information: see `Sampled`.
+    gradients, and mostly where polynomials touch. Otherwise a set says `exact=False`: it holds the pieces
+    that are certain, and its `outer` those too that could not be excluded.
 
     Args:
-        terms: functions of theta, shape (d,); each returns a number.
+        terms: functions of theta, shape (d,); each returns a number and is locally Lipschitz.
+
+    Raises:
+        ValueError: by D and clarke, theta is not finite, a term is seen to be discontinuous there, or takes
+            a root or a norm whose set is not known.
+        TypeError: a term uses functions other than NumPy's.
 
     Example:
         >>> J = FiniteSum([lambda x: abs(x[0]), lambda x: -abs(x[0])])
@@ -71,7 +78,7 @@ class FiniteSum:
             theta: the point.
             tolerance: a kink nearer than this counts as met.
         """
-        return MinkowskiSum([gradients_of_pieces(term, theta, tolerance) for term in self.terms])
+        return total([clarke_set(term, theta, tolerance) for term in self.terms])
 
     def clarke(self, theta: ArrayLike, tolerance: float = 1e-12) -> MinkowskiSum:
         """Clarke's subdifferential of the whole sum.
@@ -79,6 +86,4 @@ class FiniteSum:
         Raises:
             ValueError: more than 10,000 smooth pieces meet at theta.
         """
-        return MinkowskiSum(
-            [gradients_of_pieces(lambda x: sum(term(x) for term in self.terms), theta, tolerance)]
-        )
+        return clarke_set(lambda x: sum(term(x) for term in self.terms), theta, tolerance)

@@ -8,7 +8,7 @@ from scipy.linalg import null_space
 from scipy.optimize import linprog
 
 from ._critical import is_d_critical
-from ._pieces import Arithmetic
+from ._numbers import Arithmetic
 from ._sets import MinkowskiSum
 from ._sum import FiniteSum
 
