@@ -50,7 +50,7 @@ class Kink:
         for k, c in enumerate(curve, 1):
             powers[:, k] = c
         known = orders
-        total: Array = self.normal @ powers
+        total = np.asarray(self.normal @ powers)
         if self.rest is None:
             return total[1:], 1
         for monomial, c in self.rest.items():
@@ -60,7 +60,7 @@ class Kink:
             product = powers[monomial[0]]
             for i in monomial[1:]:
                 product = np.convolve(product, powers[i])[: orders + 1]
-            total = total + c * product
+            total = np.asarray(total + c * product)
         return total[1:], known
 
     def degree(self) -> int:
