@@ -47,20 +47,20 @@ class Kink:
         """The coefficients of t, t^2, ... on a curve, and how many of them are known."""
         d = self.normal.size
         powers = np.zeros((d, orders + 1))
-        for k, c in enumerate(curve, 1):
-            powers[:, k] = c
+        for k, step in enumerate(curve, 1):
+            powers[:, k] = step
         known = orders
         total = np.asarray(self.normal @ powers)
         if self.rest is None:
             return total[1:], 1
-        for monomial, c in self.rest.items():
+        for monomial, factor in self.rest.items():
             if monomial[-1] >= d:
                 known = min(known, order_of(monomial, d) - 1)
                 continue
             product = powers[monomial[0]]
             for i in monomial[1:]:
                 product = np.convolve(product, powers[i])[: orders + 1]
-            total = np.asarray(total + c * product)
+            total = np.asarray(total + factor * product)
         return total[1:], known
 
     def degree(self) -> int:
