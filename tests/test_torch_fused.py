@@ -43,6 +43,15 @@ def test_fused_allocates_nothing_of_parameter_size(case):
     assert allocated(case(parameters(), fused=True)) < 0.01
 
 
+@pytest.mark.parametrize("case", BOTH, ids=str)
+def test_the_gradient_of_a_1x1_convolution_is_copied_in_no_layout(case):
+    """A dimension of one value may have any stride, and channels_last gives it another."""
+    param = torch.zeros(300, 200, 1, 1)
+    param.grad = torch.ones(300, 200, 1, 1).to(memory_format=torch.channels_last)
+    assert param.stride() != param.grad.stride()
+    assert allocated(case([param], fused=True)) < 0.01
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_foreach_allocates_at_most_one_intermediate_and_mostly_none(case):
     options = case.options

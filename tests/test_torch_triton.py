@@ -5,12 +5,13 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
-from inna.torch import INNA, INNAprop, _fused
+from inna.torch import INNA, INNAprop, _fused, _fused_plan
 from torch_settings import BOTH, CASES, Case
 
 APART = Path(sys.prefix) / "triton"  # where `make test` puts it: it must not meet JAX in one process
@@ -91,11 +92,13 @@ def interpreted() -> None:
         compare(case, torch.float32)
     for case in NARROW:
         compare(case, torch.bfloat16 if case.options["kahan_sum"] else torch.float16)
-    kernel.TOGETHER, kernel.PIECE = 2, 32
+    kernel.plan.cache_clear()
+    _fused_plan.TOGETHER, _fused_plan.PIECE = 2, 32
     for case in BOTH:  # more launches than one, and tensors in pieces
         compare(case, torch.float64)
     for case in BOTH:
         skipping(case)
+        refusing(case)
 
 
 def skipping(case: Case, device: str = "cpu") -> None:
@@ -119,6 +122,25 @@ def skipping(case: Case, device: str = "cpu") -> None:
         loop.step()
     torch.testing.assert_close(*params)
     assert fused.state[params[0]]["step"] == 2
+
+
+def refusing(case: Case) -> None:
+    """What does not fit is refused before anything changes; autograd sees what is written."""
+    param = torch.ones(3)
+    param.grad = torch.ones(3)
+    optimizer = case([param], fused=True)
+    optimizer.step()
+    state = optimizer.state[param]
+    versions = [t._version for t in (param, *state.values())]
+    optimizer.step()
+    assert all(t._version > v for t, v in zip((param, *state.values()), versions, strict=True))
+    for wrong in (torch.zeros(2), torch.zeros(3).to_sparse()):
+        optimizer.state[param] = {**state, "momentum_buffer": wrong}
+        before = param.clone()
+        with pytest.raises(RuntimeError, match=r"does not belong|needs dense tensors"):
+            optimizer.step()
+        assert torch.equal(param, before)
+        assert state["step"] == 2
 
 
 @needs_triton
@@ -191,6 +213,19 @@ def without_triton() -> None:
 
 def test_without_triton_the_error_says_what_to_do():
     run("without_triton")
+
+
+def with_an_old_triton() -> None:
+    sys.modules["triton"] = ModuleType("triton")
+    for sys.modules["triton"].__version__ in ("3.3.1", "2.0.0.post1"):  # type: ignore[attr-defined]
+        with pytest.raises(
+            RuntimeError, match=r"needs Triton 3.4 or newer and found .*, or use foreach=True"
+        ):
+            _fused.kernel_for("cuda")
+
+
+def test_an_old_triton_is_refused():
+    run("with_an_old_triton")
 
 
 class TestOnAGPU:

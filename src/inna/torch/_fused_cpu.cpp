@@ -87,8 +87,11 @@ void check_read(const at::Tensor& tensor, const char* name, const at::Tensor& pa
   TORCH_CHECK(tensor.sizes() == param.sizes(), name, " of shape ", tensor.sizes(),
               " does not belong to a parameter of shape ", param.sizes(),
               ": load the state of this model, or start anew with optimizer.state.clear()");
-  TORCH_CHECK(tensor.storage().nbytes() >= at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(),
-                                                                           tensor.itemsize(), tensor.storage_offset()),
+  const size_t end = tensor.is_non_overlapping_and_dense()
+                         ? (tensor.storage_offset() + tensor.numel()) * tensor.itemsize()
+                         : at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.itemsize(),
+                                                            tensor.storage_offset());
+  TORCH_CHECK(tensor.unsafeGetTensorImpl()->unsafe_storage().nbytes() >= end,
               "the memory of ", name, " of shape ", tensor.sizes(), " is gone: its storage has been resized");
 }
 
@@ -99,6 +102,13 @@ void check_written(const at::Tensor& tensor, const char* name, const at::Tensor&
   at::assert_no_internal_overlap(tensor);
 }
 
+bool walk_alike(const at::Tensor& a, const at::Tensor& b) {
+  if (a.strides() == b.strides()) return true;
+  for (int64_t dim = 0; dim < a.dim(); ++dim)
+    if (a.stride(dim) != b.stride(dim) && a.size(dim) != 1) return false;  // one value may have any stride
+  return true;
+}
+
 // The kernel walks through memory, so all tensors of a parameter need one dense layout; others work on copies.
 class Layouts {
  public:
@@ -107,7 +117,7 @@ class Layouts {
     return of(casts_.emplace_back(grad.to(param.scalar_type())), param, false);
   }
   void* of(const at::Tensor& tensor, const at::Tensor& param, bool written = true) {
-    if (param.is_non_overlapping_and_dense() && tensor.strides() == param.strides()) return tensor.data_ptr();
+    if (param.is_non_overlapping_and_dense() && walk_alike(tensor, param)) return tensor.data_ptr();
     at::Tensor copy = param.is_non_overlapping_and_dense()
                           ? tensor.new_empty_strided(param.sizes(), param.strides()).copy_(tensor)
                           : tensor.clone(at::MemoryFormat::Contiguous);

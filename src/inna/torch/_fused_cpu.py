@@ -22,6 +22,7 @@ from ._optimizer import Tensors
 __all__ = ["fused_cpu_step"]
 
 _OPTIONS = ("lr", "alpha", "beta", "speed", "decay", "sign")
+_TINY = 2.0**-126  # the least eps: so a gradient of 0 moves nothing
 _SOURCE = Path(__file__).with_name("_fused_cpu.cpp")
 _FLAGS = ["-O3", "-std=c++20", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
 _EXTRAS = ["-march=native", "-fopenmp"]  # Apple's clang, for one, has neither
@@ -40,7 +41,7 @@ def fused_cpu_step(
         return
     coupled = 0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"])
     sigma = float(group.get("sigma", 0))
-    eps = max(float(group.get("eps", 0)), torch.finfo(torch.float32).tiny)  # a gradient of 0 moves nothing
+    eps = max(float(group.get("eps", 0)), _TINY)
     scale = sign if grad_scale is None else sign / grad_scale.item()
     _operation()(
         tensors.params,

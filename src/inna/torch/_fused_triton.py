@@ -2,15 +2,23 @@
 
 import math
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._fused_plan import Launch, fact, plan
 from ._optimizer import Number, Tensors
 
 try:
     import triton
+
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):  # it would round lr to float32, or fail
+        raise RuntimeError(
+            f"fused=True on a GPU needs Triton 3.4 or newer and found {triton.__version__}: install a newer "
+            "PyTorch or Triton, or use foreach=True"
+        )
     import triton.language as tl
 except ModuleNotFoundError as error:
     raise RuntimeError(
@@ -20,9 +28,7 @@ except ModuleNotFoundError as error:
 
 __all__ = ["fused_triton_step"]
 
-TOGETHER = 32  # tensors a launch: their addresses have to fit into a kernel's 4 KB of arguments
 BLOCK = 2048  # values a program
-PIECE = 2**30  # values: the offsets within a piece of a tensor are 32 bits wide
 
 
 @triton.jit
@@ -50,9 +56,9 @@ def _read(of_each, which, offsets, mask, real: tl.constexpr):
 def update(
     thetas,
     grads,
-    momenta,
-    squares,
-    lows,
+    momentum_buffers,
+    exp_avg_sqs,
+    compensations,
     steps,
     sizes,
     lr: tl.float64,
@@ -100,21 +106,23 @@ def update(
     mask = offsets < tl.where(moves, _pick(sizes, which), 0)
     real: tl.constexpr = tl.float64 if thetas[0].dtype.element_ty == tl.float64 else tl.float32
     to_theta, theta = _read(thetas, which, offsets, mask, real)
-    to_u, u = _read(momenta, which, offsets, mask, real)
+    to_u, u = _read(momentum_buffers, which, offsets, mask, real)
     _, v = _read(grads, which, offsets, mask, real)
     v = scale.to(real) * v + tl.full((), coupled, real) * theta
-    if squares is not None:
-        to_s, s = _read(squares, which, offsets, mask, real)
+    if exp_avg_sqs is not None:
+        to_s, s = _read(exp_avg_sqs, which, offsets, mask, real)
         sigma = tl.full((), sigma, tl.float64)
         s = sigma.to(real) * s + (1 - sigma).to(real) * v * v
         tl.store(to_s, s, mask=mask)
         correction = 1 - tl.exp((step + 1) * tl.full((), log_sigma, tl.float64))
         v = v / (tl.sqrt(s * (1 / correction).to(real)) + tl.full((), eps, real))
-    if lows is not None:
-        to_low, low = _read(lows, which, offsets, mask, real)
-        move = keep.to(real) * low + (keep - 1).to(real) * theta - lr.to(real) * u - push.to(real) * v
+    if compensations is not None:
+        to_compensation, compensation = _read(compensations, which, offsets, mask, real)
+        move = (
+            keep.to(real) * compensation + (keep - 1).to(real) * theta - lr.to(real) * u - push.to(real) * v
+        )
         after = (theta + move).to(thetas[0].dtype.element_ty)
-        tl.store(to_low, move + (theta - after.to(real)), mask=mask)
+        tl.store(to_compensation, move + (theta - after.to(real)), mask=mask)
     else:
         after = keep.to(real) * theta - lr.to(real) * u - push.to(real) * v
     tl.store(to_theta, after, mask=mask)
@@ -122,7 +130,7 @@ def update(
 
 
 _OPTIONS = ("lr", "alpha", "beta", "speed", "decay")
-_Row = list[Tensor]  # a parameter, its gradient, its momentum and what else there is
+_TINY = 2.0**-126  # the least eps: so a gradient of 0 moves nothing
 
 
 def fused_triton_step(
@@ -148,7 +156,7 @@ def fused_triton_step(
             coupled=0.0 if group["decoupled_weight_decay"] else float(group["weight_decay"]),
             sigma=sigma,
             log_sigma=math.log(sigma) if sigma else -math.inf,
-            eps=max(float(group.get("eps", 0)), 2.0**-126),  # 0 / 0 is 0
+            eps=max(float(group.get("eps", 0)), _TINY),
             **{name: 0.0 if isinstance(value, Tensor) else value for name, value in values.items()},
         )
         moves: Any = values["lr"] != 0
@@ -166,60 +174,42 @@ def _at(value: Number, device: torch.device) -> Any:
 
 
 def _launch_all(these: Tensors, /, **arguments: Any) -> None:
-    columns = {
-        "thetas": these.params,
-        "grads": these.grads,
-        "momenta": these.momentum_buffers,
-        "squares": these.exp_avg_sqs,
-        "lows": these.compensations,
+    columns: dict[str, Any] = {
+        name: list(column) for name, column in these._asdict().items() if column[0] is not None
     }
-    arguments |= {name: None for name, column in columns.items() if column[0] is None}
-    names = [name for name in columns if name not in arguments]
-    kinds: dict[tuple[Any, ...], list[tuple[_Row, Tensor]]] = {}
-    copies: list[tuple[Tensor, Tensor]] = []
-    for step, *row in zip(these.steps, *(columns[name] for name in names), strict=True):
-        for piece in _pieces(_walkable(row, copies)):
-            kinds.setdefault(_kind(piece), []).append((piece, step))
-    for rows in kinds.values():
-        for i in range(0, len(rows), TOGETHER):
-            _launch(rows[i : i + TOGETHER], names, **arguments)
-    for original, copy in copies:
-        original.copy_(copy)
+    try:
+        facts = tuple((name, tuple(map(fact, column))) for name, column in columns.items())
+    except RuntimeError as error:
+        raise RuntimeError(f"fused=True on a GPU needs dense tensors: use foreach=True. {error}") from error
+    copied, launches = plan(facts)
+    written = [column for name, column in columns.items() if name != "grads"]
+    torch.autograd.graph.increment_version(chain.from_iterable(written))
+    originals = [(column[row], column, row) for column in written for row in copied]
+    for column in columns.values():
+        for row in copied:
+            column[row] = column[row].contiguous()
+    arguments |= {name: None for name in these._fields if name not in columns}
+    for launch in launches:
+        _launch(launch, columns, **arguments)
+    for original, column, row in originals:
+        original.copy_(column[row])
 
 
-def _walkable(row: _Row, copies: list[tuple[Tensor, Tensor]]) -> _Row:
-    """The kernel walks through memory, so a row needs one dense layout; others work on copies."""
-    if all(t.is_contiguous() for t in row):
-        return row
-    strides = torch.empty_like(row[0], device="meta").stride()  # the parameter's own if it is dense
-    if all(t.stride() == strides for t in row):
-        return [t.as_strided((t.numel(),), (1,)) for t in row]
-    dense = [t.contiguous() for t in row]
-    copies += [(t, copy) for t, copy in zip(row, dense, strict=True) if t is not copy and t is not row[1]]
-    return dense
+def _launch(launch: Launch, columns: dict[str, list[Tensor]], **arguments: Any) -> None:
+    number = len(launch.sizes)
+    full = 1 << (number - 1).bit_length()  # few lengths, few kernels
 
+    def filled(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return values + values[-1:] * (full - number)
 
-def _pieces(row: _Row) -> list[_Row]:
-    if row[0].numel() <= PIECE:
-        return [row] if row[0].numel() else []
-    return [list(parts) for parts in zip(*(t.view(-1).split(PIECE) for t in row), strict=True)]
-
-
-def _kind(row: _Row) -> tuple[Any, ...]:
-    """All that Triton compiles a kernel of its own for; it is the same for the tensors of one launch."""
-    size = row[0].numel()
-    return size % 16 == 0, size == 1, *((t.dtype, t.data_ptr() % 16 == 0) for t in row)
-
-
-def _launch(rows: list[tuple[_Row, Tensor]], names: list[str], **arguments: Any) -> None:
-    programs = sum(triton.cdiv(piece[0].numel(), BLOCK) for piece, _ in rows)
-    rows = rows + rows[-1:] * (triton.next_power_of_2(len(rows)) - len(rows))  # few lengths, few kernels
-    columns = zip(*(piece for piece, _ in rows), strict=True)
-    update[(programs,)](
-        **dict(zip(names, columns, strict=True)),
-        steps=tuple(step for _, step in rows),
-        sizes=tuple(piece[0].numel() for piece, _ in rows),
+    steps = columns["steps"]
+    tensors = {name: filled(launch.of(column)) for name, column in columns.items() if column is not steps}
+    update[(sum(-(-size // BLOCK) for size in launch.sizes),)](
+        thetas=tensors.pop("params"),  # Triton has a variable of that name
+        **tensors,
+        **arguments,
+        steps=filled(tuple(steps[row] for row in launch.rows)),
+        sizes=filled(launch.sizes),
         BLOCK=BLOCK,
         num_warps=8,
-        **arguments,
     )
