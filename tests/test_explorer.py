@@ -179,7 +179,7 @@ def test_the_page_escapes_what_it_shows(
 ) -> None:
     hostile = "</script><script>window.stolen = 1</script><b id=stolen>"
     first = figure1.PRINTED[0]
-    panels = (figure1.Panel(first.name, first.alpha, first.beta, first.color, first.linestyle),)
+    panels = (figure1.Case(first.name, first.alpha, first.beta, first.color, first.linestyle),)
     monkeypatch.setattr(explorer, "__version__", hostile)
     monkeypatch.setattr(explorer, "to_hex", lambda color: hostile)
     monkeypatch.setattr(figure1, "PRINTED", panels)

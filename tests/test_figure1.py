@@ -5,7 +5,7 @@ from inna.lab.gallery import figure1
 
 
 @pytest.mark.parametrize("panel", figure1.PRINTED, ids=lambda panel: panel.name)
-def test_lies_on_the_printed_curve(panel: figure1.Panel) -> None:
+def test_lies_on_the_printed_curve(panel: figure1.Case) -> None:
     iteration, printed = figure1.printed_curves()[panel.name]
     ours = np.log10(figure1.trajectory(panel.alpha, panel.beta)[iteration, 2])
     above = printed > -6
@@ -14,7 +14,7 @@ def test_lies_on_the_printed_curve(panel: figure1.Panel) -> None:
 
 
 @pytest.mark.parametrize("panel", figure1.CAPTIONED[:2], ids=lambda panel: panel.name)
-def test_the_captions_values_do_not_give_the_printed_curve(panel: figure1.Panel) -> None:
+def test_the_captions_values_do_not_give_the_printed_curve(panel: figure1.Case) -> None:
     iteration, printed = figure1.printed_curves()[panel.name]
     ours = np.log10(figure1.trajectory(panel.alpha, panel.beta)[iteration, 2])
     assert np.abs(ours - printed)[printed > -6].max() > 1

@@ -12,6 +12,7 @@ from inna.lab.gallery import figure1
 from inna.lab.reporting import drawing, figures
 from inna.lab.results import paper
 from inna.lab.results.curves import Curve, GridPoint, Result
+from inna.lab.results.findings import findings
 from made_results import curve
 from made_results import result as made
 
@@ -108,6 +109,18 @@ def test_each_figure_shows_its_curves_and_names_its_axes(result: Result) -> None
     assert len(lines(drawn["profiles"], 2)) == 10
     for fig in (*drawn.values(), figure1.draw()):
         assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title() for ax in fig.axes)
+
+
+@pytest.mark.parametrize("decays", [(0.0625, 0.25, 0.125), (0.25,), (0.75, 0.25)])
+def test_figure_4_and_its_sentence_set_the_same_decay_against_adam(decays: tuple[float, ...]) -> None:
+    """That with the greatest q, in whatever order the plan has them, and Adam whatever its label."""
+    settings = [s.model_copy(update={"label": "adaptive"}) if s.is_adam else s for s in QUICK.settings]
+    plan = QUICK.model_copy(update={"decays": decays, "settings": tuple(settings)})
+    against = f"k^-1/{1 / max(decays):g}"
+    shown = pictures(plan, made(plan))["figure4"].columns[0][1]
+    assert [line.label for line in shown.lines] == ["adaptive", against]
+    said = [s for s in findings(plan, made(plan)) if "adaptive in training loss" in s]
+    assert said[1].startswith(f"INNA (0.1, 0.1), {against} is")
 
 
 @pytest.mark.parametrize(("problems", "axes"), [(1, 2), (2, 4), (3, 6)])
@@ -226,7 +239,7 @@ def test_dollars_in_a_label_are_no_mathematics(tmp_path: Path) -> None:
 
 
 def test_the_numbers_of_figure_1() -> None:
-    rows = [row.split(",") for row in figure1.table().splitlines()]
+    rows = [row.split(",") for row in figure1.trajectories_csv().splitlines()]
     assert rows[0] == ["panel", "alpha", "beta", "iteration", "theta_1", "theta_2", "J"]
     assert len(rows) == 1 + 5 * 2201  # (c) is the same in both versions
     assert rows[1] == ["a", "0.3", "0.01", "0", "-1", "1.5", "27"]

@@ -350,3 +350,69 @@ def test_the_running_loss_can_be_what_counts(tmp_path: Path) -> None:
     for ours, theirs in zip(found[1:], other[1:], strict=True):
         assert ours["train_loss"] == ours["train_loss_running"] == theirs["train_loss_running"]
         assert ours["test_loss"] == theirs["test_loss"]
+
+
+UNUSUAL = """
+import torch
+from torch import nn
+
+
+def normalised(shape, classes):
+    pixels = shape[1] * shape[2]
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(pixels), nn.Linear(pixels, classes))
+
+
+class Unlike(torch.optim.SGD):
+    def __init__(self, params, lr):
+        *others, last = params
+        super().__init__([{"params": others}, {"params": [last], "lr": 10 * lr}], lr=lr)
+"""
+
+
+@pytest.fixture
+def unusual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_training.py").write_text(UNUSUAL)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [
+        ({"batch_size": 19}, "choose another batch_size or train = 95$"),
+        ({"batch_size": 1}, "choose another batch_size$"),
+        ({"batch_size": 1, "sampling": "independent"}, "choose another batch_size$"),
+    ],
+)
+@pytest.mark.usefixtures("unusual")
+def test_a_network_that_cannot_take_the_last_image_alone_is_told_before_the_first_step(
+    tmp_path: Path, change: dict[str, Any], cure: str
+) -> None:
+    run = a_run(problem=Problem(dataset="digits", network="own_training.normalised"), **change)
+    with pytest.raises(ValueError, match=rf"fails on a mini-batch of one image.*\(96 images.*{cure}"):
+        trained(run, tmp_path)
+    assert not (tmp_path / "records.jsonl").exists()
+
+
+@pytest.mark.usefixtures("unusual")
+def test_a_last_mini_batch_of_two_is_no_trouble(tmp_path: Path) -> None:
+    run = a_run(problem=Problem(dataset="digits", network="own_training.normalised"), batch_size=47, epochs=1)
+    assert len(trained(run, tmp_path)) == 2
+
+
+@pytest.mark.usefixtures("unusual")
+def test_groups_keep_the_rates_that_their_optimizer_gave_them(tmp_path: Path) -> None:
+    """Each decays from its own, and goes on from a checkpoint."""
+    run = a_run(optimizer="own_training.Unlike", options={}, q=0.5)
+    trainer = training.Trainer(run, DIGITS)
+    for _ in range(2):
+        trainer.finish_epoch(after_step=lambda: None)
+    k = 2 * trainer.batches - 1
+    expected = [0.2 * (k + 1) ** -0.5, 2.0 * (k + 1) ** -0.5]
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx(expected, rel=1e-15)
+    trainer.save(tmp_path / "checkpoint.pt")
+    resumed = training.Trainer(run, DIGITS)
+    resumed.load(tmp_path / "checkpoint.pt")
+    resumed.finish_epoch(after_step=lambda: None)
+    low, high = (group["lr"] for group in resumed.optimizer.param_groups)
+    assert high / low == pytest.approx(10)
+    assert resumed.record()["lr"] == low

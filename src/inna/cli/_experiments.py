@@ -11,7 +11,7 @@ import typer
 from ._terminal import DataDirOption, OutOption, app, at_work, show
 
 
-class Target(StrEnum):
+class Reproducible(StrEnum):
     """What `reproduce` can draw."""
 
     figure1 = "figure1"
@@ -22,7 +22,7 @@ class Target(StrEnum):
     theory = "theory"
 
 
-class Engine(StrEnum):
+class EngineName(StrEnum):
     """Where runs can be executed."""
 
     local = "local"
@@ -33,7 +33,8 @@ class Engine(StrEnum):
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
 
 EngineOption = Annotated[
-    Engine, typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster.")
+    EngineName,
+    typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster."),
 ]
 AddressOption = Annotated[
     str | None, typer.Option(help="Of a running Ray or Dask cluster; without it one is started here.")
@@ -56,7 +57,7 @@ SAMPLING = "epochs: every image once an epoch; independent: each mini-batch draw
 @app.command()
 def reproduce(
     target: Annotated[
-        Target, typer.Argument(help="Which figure of the paper, all four, or pictures of its theory.")
+        Reproducible, typer.Argument(help="Which figure of the paper, all four, or pictures of its theory.")
     ],
     preset: Annotated[
         str,
@@ -66,7 +67,7 @@ def reproduce(
     data_dir: DataDirOption = None,
     dataset: OnlyOption = None,
     device: DeviceOption = "cpu",
-    engine: EngineOption = Engine.local,
+    engine: EngineOption = EngineName.local,
     address: AddressOption = None,
     jobs: JobsOption = None,
     tensorboard: TensorboardOption = False,
@@ -75,16 +76,16 @@ def reproduce(
 
     It can be stopped or killed at any moment; the same command goes on from there.
     """
-    if target is Target.theory:
+    if target is Reproducible.theory:
         _draw_theory(out_dir)
         return
     from ..lab import files, plan, style
     from ..lab.gallery import figure1
     from ..lab.reporting import page
 
-    device = device if target is Target.figure1 else _torch_device(device, engine)
+    device = device if target is Reproducible.figure1 else _torch_device(device, engine)
     loaded = plan.load(preset, datasets=dataset or (), device=device)
-    numbers = [1, 2, 3, 4] if target is Target.all else [int(target[-1])]
+    numbers = [1, 2, 3, 4] if target is Reproducible.all else [int(target[-1])]
     out_dir.mkdir(parents=True, exist_ok=True)
     results = []
     if numbers != [1]:
@@ -97,7 +98,7 @@ def reproduce(
     with files.locked(out_dir / ".lock"):
         if 1 in numbers:
             paths = [*style.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
-            files.write_atomically(paths[-1], figure1.table().encode())
+            files.write_atomically(paths[-1], figure1.trajectories_csv().encode())
         drawn = {figure1.TITLE: paths[1]} if paths else {}
         paths += page.publish(out_dir, loaded, results, drawn=drawn)
     show(loaded, results, paths)
@@ -114,7 +115,7 @@ def run_(
     data_dir: DataDirOption = None,
     dataset: OnlyOption = None,
     device: Annotated[str | None, typer.Option(help="torch device, instead of the plan's.")] = None,
-    engine: EngineOption = Engine.local,
+    engine: EngineOption = EngineName.local,
     address: AddressOption = None,
     jobs: JobsOption = None,
     tensorboard: TensorboardOption = False,
@@ -162,7 +163,7 @@ def compare(
     ),
     data_dir: DataDirOption = None,
     device: DeviceOption = "cpu",
-    engine: EngineOption = Engine.local,
+    engine: EngineOption = EngineName.local,
     address: AddressOption = None,
     jobs: JobsOption = None,
     tensorboard: TensorboardOption = False,
@@ -344,9 +345,9 @@ def _check_data(loaded: Any, data_dir: Path | None) -> None:
             data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
 
 
-def _torch_device(name: str, engine: Engine = Engine.local) -> str:
+def _torch_device(name: str, engine: EngineName = EngineName.local) -> str:
     """The name of a device, which a cluster may have even if this machine has not."""
-    if engine is not Engine.local:
+    if engine is not EngineName.local:
         return name
 
     import torch

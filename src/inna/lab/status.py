@@ -13,11 +13,11 @@ from .plan import Plan, Run
 from .records import Record, RunFolder
 from .results.curves import Curve, Result
 
-__all__ = ["Line", "Status", "status"]
+__all__ = ["CurveStatus", "Status", "status"]
 
 
 @dataclass(frozen=True)
-class Line:
+class CurveStatus:
     """A curve of the plan, all seeds together; how much is done, of how much."""
 
     problem: str
@@ -36,7 +36,7 @@ class Line:
 class Status:
     """All lines, how many runs are under way, and the seconds that are left: NaN while nothing is known."""
 
-    lines: list[Line]
+    lines: list[CurveStatus]
     at_work: int
     left: float
 
@@ -72,7 +72,7 @@ def status(folder: Path) -> Status:
     for result in results:
         short, long = _pace(read, plan, result)
         for label, curve in result.named:
-            line = _line(plan, result, label, curve, at_work)
+            line = _curve_status(plan, result, label, curve, at_work)
             lines.append(line)
             for pace, (done, wanted) in (
                 (short * plan.selection_epochs, line.selection),
@@ -82,13 +82,13 @@ def status(folder: Path) -> Status:
     return Status(lines, len(at_work), left / max(1, len(at_work)))
 
 
-def _line(plan: Plan, result: Result, label: str, curve: Curve, at_work: list[Run]) -> Line:
+def _curve_status(plan: Plan, result: Result, label: str, curve: Curve, at_work: list[Run]) -> CurveStatus:
     setting = curve.setting
     tried = sum(len(point.losses) for point in curve.grid)
     done = sum(plan.epochs if run[-1]["diverged"] else run[-1]["epoch"] for run in curve.runs if run)
     alike = plan.long_run(result.problem, setting, 1.0, 0)
     fields = ("problem", "optimizer", "options", "q", "schedule")
-    return Line(
+    return CurveStatus(
         result.problem.name,
         label,
         curve.lr,

@@ -25,11 +25,11 @@ __all__ = [
     "CAPTIONED",
     "PRINTED",
     "TITLE",
-    "Panel",
+    "Case",
     "draw",
     "objective",
     "printed_curves",
-    "table",
+    "trajectories_csv",
     "trajectory",
 ]
 
@@ -41,7 +41,7 @@ INITIAL_SPEED = 0.1
 
 
 @dataclass(frozen=True)
-class Panel:
+class Case:
     """A trajectory of Figure 1, in the paper's colour."""
 
     name: str
@@ -52,14 +52,14 @@ class Panel:
 
 
 PRINTED = (
-    Panel("a", 0.3, 0.01, "tab:orange", "-"),
-    Panel("b", 0.3, 0.1, "tab:blue", "--"),
-    Panel("c", 1.3, 0.1, "tab:red", "-"),
+    Case("a", 0.3, 0.01, "tab:orange", "-"),
+    Case("b", 0.3, 0.1, "tab:blue", "--"),
+    Case("c", 1.3, 0.1, "tab:red", "-"),
 )
 CAPTIONED = (
-    Panel("a", 0.5, 0.01, "tab:orange", "-"),
-    Panel("b", 0.5, 0.1, "tab:blue", "--"),
-    Panel("c", 1.3, 0.1, "tab:red", "-"),
+    Case("a", 0.5, 0.01, "tab:orange", "-"),
+    Case("b", 0.5, 0.1, "tab:blue", "--"),
+    Case("c", 1.3, 0.1, "tab:red", "-"),
 )
 
 
@@ -161,7 +161,7 @@ def draw() -> Figure:
     return fig
 
 
-def table() -> str:
+def trajectories_csv() -> str:
     """What the figure shows, as CSV: every 40th iteration of each trajectory."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

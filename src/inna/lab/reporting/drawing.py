@@ -55,7 +55,7 @@ def draw(picture: Picture) -> Figure:
 
 def _panel(ax: Axes, panel: Panel) -> None:
     for line in panel.lines:
-        _line(ax, line)
+        _draw_line(ax, line)
     ax.set(title=_text(panel.title), xlabel=_text(panel.xlabel), ylabel=_text(panel.ylabel))
     ax.set(xscale=panel.xscale, yscale=panel.yscale, ylim=panel.ylim)
     if panel.xlim is not None:
@@ -67,7 +67,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
             axis.set_minor_formatter(NullFormatter())
 
 
-def _line(ax: Axes, line: Line) -> None:
+def _draw_line(ax: Axes, line: Line) -> None:
     look = {"linestyle": line.look.linestyle, "marker": line.look.marker, **KINDS[line.kind]}
     listed = line.kind in ("curve", "steps")
     (drawn,) = ax.plot(

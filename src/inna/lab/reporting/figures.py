@@ -6,7 +6,7 @@ In the paper's colours and line styles; the others get colours that the colour-b
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
@@ -134,16 +134,13 @@ def _figure4(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -
     for result in results:
         assert result.best is not None
         own = decay_label(result.best.setting.q)
-        decays = [(own, result.best), *((curve.setting.label, curve) for curve in result.decays)]
-        decays.sort(key=lambda pair: -pair[1].setting.q)
-        adam = [("ADAM", curve) for curve in result.curves if curve.setting.label == "ADAM"]
+        decays = [_Shown(own, result.best, own)]
+        decays += [_Shown(curve.setting.label, curve, curve.setting.label) for curve in result.decays]
+        decays.sort(key=lambda shown: -shown.curve.setting.q)
+        against = [_shown(curve) for curve in result.curves if curve.setting.is_adam]
+        against += [shown for shown in decays if shown.curve is result.against_adam]
         title = f"{_title(result)}: {result.best.setting.label}"
-        columns.append(
-            [
-                _panel(plan, result, title, named, "train_loss", looks)
-                for named in (decays, adam + decays[1:2])
-            ]
-        )
+        columns.append([_panel(plan, result, title, row, "train_loss", looks) for row in (decays, against)])
     title = "Figure 4: the best candidate with slower decays of the step, and against ADAM"
     return Picture("figure4", title, BANDS + _overlaid(plan, results), columns)
 
@@ -228,26 +225,37 @@ def _profiles(results: Sequence[Result], looks: Mapping[str, Look]) -> list[Pict
 def _loss_and_accuracy(
     plan: Plan, result: Result, curves: Sequence[Curve], looks: Mapping[str, Look]
 ) -> list[Panel]:
-    named = [(curve.setting.label, curve) for curve in curves]
-    return [_panel(plan, result, _title(result), named, f, looks) for f in ("train_loss", "test_accuracy")]
+    shown = [_shown(curve) for curve in curves]
+    return [_panel(plan, result, _title(result), shown, f, looks) for f in ("train_loss", "test_accuracy")]
+
+
+class _Shown(NamedTuple):
+    """A curve in a panel: what it is called there, and which printed curve it repeats, if any."""
+
+    name: str
+    curve: Curve
+    printed: str | None
+
+
+def _shown(curve: Curve) -> _Shown:
+    return _Shown(curve.setting.label, curve, paper.label(curve.setting))
 
 
 def _panel(
     plan: Plan,
     result: Result,
     title: str,
-    named: Sequence[Named],
+    shown: Sequence[_Shown],
     what: str,
     looks: Mapping[str, Look],
 ) -> Panel:
     """Curves over the epochs; for the paper's problems with the printed ones on them."""
-    begun = [(name, curve) for name, curve in named if curve.counted]
+    begun = [one for one in shown if one.curve.counted]
     ours, theirs = [], []
-    for name, curve in begun:
+    for name, curve, known in begun:
         values = curve.series(what)
         ours.append(_spread(name, looks[name], np.arange(values.shape[1], dtype=float), values))
         if paper.repeats(plan, result.problem):
-            known = name if name.startswith("k^") else paper.label(curve.setting)
             printed = paper.printed(result.problem, what, known) if known else None
             if printed is not None:
                 kept = printed.epoch < values.shape[1]
@@ -257,7 +265,7 @@ def _panel(
     lines = ours + theirs
     if what == "train_loss":
         return Panel(title, "epoch", LOSS, lines, yscale="log")
-    finals = [c.final(what).low for _, c in begun]
+    finals = [one.curve.final(what).low for one in begun]
     finals = [x for x in finals if math.isfinite(x)]
     low = _bottom(min(finals, default=0.0))
     return Panel(title, "epoch", ACCURACY, lines, ylim=(low, None))

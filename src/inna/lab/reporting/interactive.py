@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from .figures import Line, Panel
 
-__all__ = ["javascript", "plot", "table"]
+__all__ = ["javascript", "panel_csv", "plot"]
 
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 SYMBOLS = {"D": "diamond", "o": "circle", "*": "star"}
@@ -46,7 +46,7 @@ def plot(panel: Panel) -> dict[str, Any]:
     }
 
 
-def table(panel: Panel) -> str:
+def panel_csv(panel: Panel) -> str:
     """The numbers of a panel, as CSV: a row for each point."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -56,7 +56,7 @@ def table(panel: Panel) -> str:
         y = nothing if line.kind == "diverged" else line.y  # drawn at the top, and no number
         low = nothing if line.low is None else line.low
         high = nothing if line.high is None else line.high
-        for numbers in zip(*map(_plain, (line.x, y, low, high)), strict=True):
+        for numbers in zip(*map(_rounded, (line.x, y, low, high)), strict=True):
             writer.writerow([line.label, line.kind, *numbers])
     return file.getvalue()
 
@@ -64,10 +64,10 @@ def table(panel: Panel) -> str:
 def _traces(line: Line) -> list[dict[str, Any]]:
     name, color = _text(line.label), to_hex(line.look.color)
     trace: dict[str, Any] = {"type": "scatter", "name": name, "legendgroup": name}
-    trace |= {"x": _plain(line.x), "y": _plain(line.y)}
+    trace |= {"x": _rounded(line.x), "y": _rounded(line.y)}
     hover = "<b>%{fullData.name}</b><br>%{xaxis.title.text} %{x}<br>%{y:.4g}"
     if line.low is not None and line.high is not None:
-        trace["customdata"] = list(zip(_plain(line.low), _plain(line.high), strict=True))
+        trace["customdata"] = list(zip(_rounded(line.low), _rounded(line.high), strict=True))
         hover += " (%{customdata[0]:.4g} to %{customdata[1]:.4g})"
     trace["hovertemplate"] = hover + "<extra></extra>"
     if line.kind in ("chosen", "diverged"):
@@ -101,8 +101,8 @@ def _band(line: Line, name: str, color: str) -> list[dict[str, Any]]:
             "mode": "none",
             "fill": "toself",
             "fillcolor": f"{color}22",
-            "x": _plain(np.concatenate([x, x[::-1]])),
-            "y": _plain(np.concatenate([high, low[::-1]])),
+            "x": _rounded(np.concatenate([x, x[::-1]])),
+            "y": _rounded(np.concatenate([high, low[::-1]])),
         }
     ]
 
@@ -128,7 +128,7 @@ def _axis(
     return axis
 
 
-def _plain(numbers: NDArray[np.float64]) -> list[float | None]:
+def _rounded(numbers: NDArray[np.float64]) -> list[float | None]:
     """Five digits, and None for what is no number."""
     return [float(f"{x:.5g}") if math.isfinite(x) else None for x in numbers]
 

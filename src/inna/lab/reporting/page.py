@@ -70,7 +70,7 @@ def publish(
                     {
                         "panel": panel,
                         "plot": interactive.plot(panel),
-                        "csv": _embedded("text/csv", interactive.table(panel).encode()),
+                        "csv": _embedded("text/csv", interactive.panel_csv(panel).encode()),
                         "file": f"{picture.name}-{number}.csv",
                     }
                     for number, panel in enumerate((p for c in picture.columns for p in c), start=1)
@@ -86,8 +86,8 @@ def publish(
             {
                 "problem": result.problem.model_dump(mode="json"),
                 "best": result.best.setting.label if result.best else None,
-                "curves": [_plain(curve) for curve in result.curves],
-                "decays": [_plain(curve) for curve in result.decays],
+                "curves": [_curve_data(curve) for curve in result.curves],
+                "decays": [_curve_data(curve) for curve in result.decays],
             }
             for result in results
         ],
@@ -176,7 +176,7 @@ def _embedded(kind: str, content: bytes) -> str:
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(content).decode()}"
 
 
-def _plain(curve: Curve) -> dict[str, Any]:
+def _curve_data(curve: Curve) -> dict[str, Any]:
     return {
         "setting": curve.setting.model_dump(mode="json"),
         "grid": [asdict(point) for point in curve.grid],

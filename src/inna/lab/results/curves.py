@@ -99,6 +99,11 @@ class Result:
         return [*peers, self.best] if self.best else peers
 
     @property
+    def against_adam(self) -> Curve | None:
+        """Figure 4's second row: the decay with the greatest q, the paper's k^-1/4."""
+        return max(self.decays, key=lambda curve: curve.setting.q, default=None)
+
+    @property
     def named(self) -> list[tuple[str, Curve]]:
         """Every curve with a name of its own: a decay is named with its INNA."""
         best = self.best.setting.label if self.best else ""

@@ -52,12 +52,15 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
 
 
 def _comparisons(result: Result, lowest: str) -> list[str]:
-    """The best candidate against its peers, and k^-1/4 against ADAM; or the lowest loss against all."""
+    """The best candidate against its peers, and its k^-1/4 against ADAM; or the lowest loss against all."""
     named = dict(result.named)
     best = result.best.setting.label if result.best else lowest
     peers = [c.setting.label for c in result.curves if c.setting.role == "peer" and c.setting.label != best]
     pairs = [(best, peer) for peer in peers]
-    pairs += [(f"{best}, {c.setting.label}", "ADAM") for c in result.decays[:1] if "ADAM" in peers]
+    if result.against_adam is not None:
+        slower = f"{best}, {result.against_adam.setting.label}"
+        adams = [c.setting.label for c in result.curves if c.setting.is_adam]
+        pairs += [(slower, adam) for adam in adams if adam in peers]
     said = [_compare(a, named[a], b, named[b], field) for field in FIELDS for a, b in pairs]
     chosen_from = sum(bool(curve.counted) for curve in result.candidates)
     if chosen_from > 1 and peers:
@@ -91,7 +94,7 @@ def _time(result: Result) -> list[str]:
     said = []
     curves = [(name, c) for name, c in result.named if c.counted]
     for target in judgement.targets(result):
-        if not target.name.startswith("where"):
+        if target.end_of is None:
             continue
         medians = {name: float(np.median(judgement.epochs_to(c, [target.loss]))) for name, c in curves}
         order = sorted(medians, key=lambda name: medians[name])

@@ -130,10 +130,15 @@ def compare(ours: Curve, theirs: Curve, field: str) -> Comparison:
 
 @dataclass(frozen=True)
 class Target:
-    """A training loss to be reached, and why this one."""
+    """A training loss to be reached: a power of ten, or that with which a curve ends."""
 
     loss: float
-    name: str
+    end_of: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Why this one."""
+        return f"{self.loss:g}" if self.end_of is None else f"where {self.end_of} ends"
 
 
 def targets(result: Result) -> list[Target]:
@@ -147,8 +152,8 @@ def targets(result: Result) -> list[Target]:
     start = max(float(np.nanmax(x[:, 0])) for x in losses)
     lowest = min(float(np.nanmin(x)) for x in losses)
     decades = range(math.floor(math.log10(start)), math.floor(math.log10(max(lowest, TINY))), -1)
-    found = [Target(finals[worst], f"where {worst} ends")]
-    found += [Target(10.0**decade, f"{10.0**decade:g}") for decade in decades if 10.0**decade < start]
+    found = [Target(finals[worst], end_of=worst)]
+    found += [Target(10.0**decade) for decade in decades if 10.0**decade < start]
     return sorted(found, key=lambda target: -target.loss)
 
 
@@ -204,12 +209,8 @@ def profile(results: Sequence[Result], tolerance: float) -> Profile:
     names = [name for name in problems[0] if all(name in p for p in problems)] if problems else []
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for solvers in problems:
-        shared = (
-            set[int]()
-            .union(*(solvers[n].counted for n in names))
-            .intersection(*(solvers[n].counted for n in names))
-        )
-        for seed in sorted(shared):
+        shared = [set(solvers[name].counted) for name in names]
+        for seed in sorted(set.intersection(*shared)) if shared else []:
             losses = {n: solvers[n].series("train_loss")[solvers[n].counted.index(seed)] for n in names}
             start = float(np.nanmax([x[0] for x in losses.values()]))
             lowest = float(np.nanmin(np.concatenate(list(losses.values()))))

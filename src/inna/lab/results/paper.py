@@ -104,9 +104,9 @@ def distances(plan: Plan, result: Result) -> list[Distance]:
     """How far our means are from the printed ones, at those of `EPOCHS` that ours have come to."""
     if not repeats(plan, result.problem):
         return []
-    decays = {decay_label(c.setting.q) for c in result.decays}
+    decays = set(map(id, result.decays))
     named = [
-        (ours, curve, curve.setting.label if curve.setting.label in decays else label(curve.setting))
+        (ours, curve, decay_label(curve.setting.q) if id(curve) in decays else label(curve.setting))
         for ours, curve in result.named
     ]
     return [

@@ -3,6 +3,7 @@
 The records of a run depend on its `Run` alone (bit for bit on a CPU), however often it was interrupted.
 """
 
+import copy
 import ctypes
 import datetime
 import io
@@ -151,6 +152,7 @@ class Trainer:
         self.test_set = self._on_device(data.x_test[:seen], data.y_test[:seen])
         self.batches = math.ceil(len(data.y_train) / run.batch_size)
         self.start()
+        self._try_smallest_batch()
 
     def start(self) -> None:
         """Go to the state before training, which depends on the seed alone."""
@@ -159,6 +161,7 @@ class Trainer:
         net = networks.build(run.problem.network, self.shape, self.classes, init=run.init, seed=run.seed)
         self.net = net.to(run.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.optimizer = optimizers.build(run.optimizer, self.net.parameters(), run.lr, run.options)
+        self.gammas = [float(group.get("lr", run.lr)) for group in self.optimizer.param_groups]
         self.epoch = 0
         self.batch = 0  # position inside epoch + 1
         self.running = torch.zeros((), dtype=torch.float64, device=run.device)
@@ -188,9 +191,9 @@ class Trainer:
         started = time.monotonic()
         while self.batch < self.batches:
             chosen = batches[self.batch]
-            lr = self.lr(self.epoch * self.batches + self.batch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            factor = self.factor(self.epoch * self.batches + self.batch)
+            for group, gamma_0 in zip(self.optimizer.param_groups, self.gammas, strict=False):
+                group["lr"] = float(gamma_0 * factor)  # groups may have rates of their own
             if self.replay is not None and len(chosen) == run.batch_size:
                 loss = self.replay(chosen)
             else:
@@ -219,14 +222,32 @@ class Trainer:
             return random.integers(images, size=self.batches * self.run.batch_size)
         return random.permutation(images)
 
-    def lr(self, k: int) -> float:
-        """gamma_k."""
-        lr = self.run.lr * self.schedule(k)
-        if not 0 <= lr < math.inf:
+    def factor(self, k: int) -> float:
+        """gamma_k over gamma_0."""
+        factor = self.schedule(k)
+        if not 0 <= self.run.lr * factor < math.inf:
             raise ValueError(
-                f"schedule {self.run.schedule!r} must give factors >= 0, got {lr / self.run.lr} at k = {k}"
+                f"schedule {self.run.schedule!r} must give factors >= 0, got {factor} at k = {k}"
             )
-        return float(lr)
+        return factor
+
+    def _try_smallest_batch(self) -> None:
+        """Refuse a network that cannot take a last mini-batch of one image, as batch normalisation cannot."""
+        run, images = self.run, len(self.train_set[1])
+        per_epoch = images if run.sampling == "epochs" else self.batches * run.batch_size
+        if run.problem.network in networks.NETWORKS or per_epoch % run.batch_size != 1 % run.batch_size:
+            return
+        trial = copy.deepcopy(self.net).train()
+        try:
+            with torch.random.fork_rng([run.device] if self.running.is_cuda else []), torch.no_grad():
+                trial(self.images(self.train_set[0][:1]))
+        except Exception as error:  # whatever somebody's network does
+            reason = str(error).partition("\n")[0]
+            cure = "another batch_size" + (f" or train = {images - 1}" if run.batch_size > 1 else "")
+            raise ValueError(
+                f"network {run.problem.network} fails on a mini-batch of one image, the last of each epoch "
+                f"({images} images, batches of {run.batch_size}): {reason}; choose {cure}"
+            ) from None
 
     def record(self) -> dict[str, Any]:
         """Evaluate, and describe the epoch that is over; losses that are not finite mean divergence."""
@@ -251,7 +272,7 @@ class Trainer:
             "train_accuracy": train_accuracy,
             "test_loss": _finite(test_loss),
             "test_accuracy": test_accuracy,
-            "lr": self.lr(max(self.epoch * self.batches - 1, 0)),
+            "lr": float(run.lr * self.factor(max(self.epoch * self.batches - 1, 0))),
             "diverged": diverged,
             "seconds": round(self.seconds, 4),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
