@@ -11,7 +11,7 @@ from inna.nonsmooth import FiniteSum, MinkowskiSum
 
 Array = NDArray[np.float64]
 Tree = tuple[Any, ...]
-SMALL = 1e-4  # the scale of brute force
+SMALL = 1e-5  # the scale of brute force
 
 
 def polynomial(rng: np.random.Generator, d: int) -> Tree:
