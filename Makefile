@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: figures test tests quick lint oldest newest wheel asan docs serve bench clean
+.PHONY: figures test tests quick lint oldest newest wheel asan docs bench clean
 
 figures: $(VENV)/.lab
 	$(BIN)/inna reproduce all --preset quick --out $(RESULTS)
@@ -56,10 +56,8 @@ asan: $(VENV)/.dev
 		$(BIN)/python tests/fuzz_fused.py $(CASES)
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --site-dir $(RESULTS)/site
-
-serve: $(VENV)/.docs
-	$(BIN)/mkdocs serve
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d $(RESULTS)/doctrees docs $(RESULTS)/site
+	@echo "the site is $(RESULTS)/site/index.html"
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/step_torch.py
@@ -98,4 +96,4 @@ define install
 endef
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,4 +1,4 @@
-"""docs/experiments.md, followed word by word by somebody new."""
+"""docs/lab/tutorial.md, followed word by word by somebody new."""
 
 import json
 import os
@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs" / "experiments.md"
-_, _, REST = DOCS.read_text().partition("## Your own experiment\n")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", REST.partition("\n## ")[0], re.DOTALL)
+TUTORIAL = Path(__file__).parents[1] / "docs" / "lab" / "tutorial.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
 COMMANDS = [text.replace("\\\n", "") for language, text in BLOCKS if language == "sh"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the section, each named in its first line, and the commands `inna` and `python`."""
+    """The files of the page, each named in its first line, and the commands `inna` and `python`."""
     folder = tmp_path_factory.mktemp("new user")
     for language, text in BLOCKS:
         if language != "sh":

@@ -14,7 +14,7 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("fetch")
 def data_fetch(
-    names: Annotated[list[str], typer.Argument(help="mnist, fashion-mnist, cifar10, cifar100.")],
+    names: Annotated[list[str], typer.Argument(help="Those that `inna data list` shows with a download.")],
     data_dir: DataDirOption = None,
 ) -> None:
     """Download data sets from their official sources; the same command goes on after an interruption."""

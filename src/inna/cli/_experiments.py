@@ -22,19 +22,10 @@ class Reproducible(StrEnum):
     theory = "theory"
 
 
-class EngineName(StrEnum):
-    """Where runs can be executed."""
-
-    local = "local"
-    ray = "ray"
-    dask = "dask"
-
-
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
 
 EngineOption = Annotated[
-    EngineName,
-    typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster."),
+    str, typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster.")
 ]
 AddressOption = Annotated[
     str | None, typer.Option(help="Of a running Ray or Dask cluster; without it one is started here.")
@@ -67,7 +58,7 @@ def reproduce(
     data_dir: DataDirOption = None,
     dataset: OnlyOption = None,
     device: DeviceOption = "cpu",
-    engine: EngineOption = EngineName.local,
+    engine: EngineOption = "local",
     address: AddressOption = None,
     jobs: JobsOption = None,
     tensorboard: TensorboardOption = False,
@@ -115,7 +106,7 @@ def run_(
     data_dir: DataDirOption = None,
     dataset: OnlyOption = None,
     device: Annotated[str | None, typer.Option(help="torch device, instead of the plan's.")] = None,
-    engine: EngineOption = EngineName.local,
+    engine: EngineOption = "local",
     address: AddressOption = None,
     jobs: JobsOption = None,
     tensorboard: TensorboardOption = False,
@@ -163,7 +154,7 @@ def compare(
     ),
     data_dir: DataDirOption = None,
     device: DeviceOption = "cpu",
-    engine: EngineOption = EngineName.local,
+    engine: EngineOption = "local",
     address: AddressOption = None,
     jobs: JobsOption = None,
     tensorboard: TensorboardOption = False,
@@ -201,9 +192,7 @@ def compare(
 def train(
     dataset: Annotated[
         str,
-        typer.Option(
-            help="mnist5k, digits, mnist, fashion-mnist, cifar10, cifar100, or your own .npz or image folder."
-        ),
+        typer.Option(help="A name that `inna data list` shows, or your own .npz file or folder of images."),
     ],
     network: Annotated[str, typer.Option(help="nin, lenet5, small, or an import path.")],
     optimizer: Annotated[
@@ -345,9 +334,9 @@ def _check_data(loaded: Any, data_dir: Path | None) -> None:
             data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
 
 
-def _torch_device(name: str, engine: EngineName = EngineName.local) -> str:
+def _torch_device(name: str, engine: str = "local") -> str:
     """The name of a device, which a cluster may have even if this machine has not."""
-    if engine is not EngineName.local:
+    if engine != "local":
         return name
 
     import torch

@@ -74,7 +74,8 @@ def descent(
         velocities: X' there, shape (n, d).
         rates: dL/dt there, shape (n,); None is the product of gradient and velocity, right where L is smooth.
         limit: L*.
-        exponent: a in (0, 1); None measures it, as the slope of log |dL| against log (L - L*) over the last
+        exponent: a in (0, 1); None measures it, as the slope of ``log |dL|`` against
+            ``log (L - L*)`` over the last
             half of the points, which should come close to the limit.
 
     For a < 1/2 the limit is reached in finite time, footnote 4: `Descent.arrival`.

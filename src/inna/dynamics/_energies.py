@@ -94,7 +94,7 @@ def energy_gradient(v: ArrayLike, u: ArrayLike, alpha: float, beta: float) -> Ar
 def energy_bounds(
     objective: ArrayLike, u: ArrayLike, alpha: float, beta: float, infimum: float
 ) -> tuple[Array, Array]:
-    r"""How high and how fast a trajectory can ever get: bounds of J and of |u| from where it is now.
+    r"""How high and how fast a trajectory can ever get: bounds of J and of ``|u|`` from where it is now.
 
     .. math:: J(\theta(t)) \le J_0 + \frac{|u_0|^2}{2 \lambda_{max}}, \qquad
               |u(t)|^2 \le |u_0|^2 + 2 \lambda_{min} (J_0 - \inf J)

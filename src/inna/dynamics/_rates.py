@@ -121,7 +121,7 @@ def measured_rate(
 
     Args:
         t: increasing times.
-        gap: what falls, such as J - J* or |theta - theta*|, >= 0.
+        gap: what falls, such as ``J - J*`` or ``|theta - theta*|``, >= 0.
         law: "exponential" gives r of exp(r t), "power" gives r of t^r.
         tail: the part of the points that counts, as fractions of their number. The last oscillation is cut
             off by the end, so the envelope's end does not count.

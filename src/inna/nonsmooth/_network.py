@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def half_squares(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """The loss |output - target|^2 / 2 of each sample, and its gradient in the output."""
+    """The loss ``|output - target|^2 / 2`` of each sample, and its gradient in the output."""
     residual = outputs - targets
     return np.square(residual).sum(-1) / 2, residual
 

@@ -183,7 +183,6 @@ def _folder(name: str, where: Path) -> Path:
     return folder
 
 
-EMBEDDED = ("mnist5k", "digits")
 DATASETS: dict[str, Registered] = {
     "mnist5k": Registered(10, 4000, 1000, (1, 28, 28), _mnist5k),
     "digits": Registered(10, 1297, 500, (1, 8, 8), _digits),
@@ -200,3 +199,4 @@ DATASETS: dict[str, Registered] = {
         100, 50000, 10000, (3, 32, 32), _cifar("cifar100", ["train.bin"], "test.bin", label_bytes=2)
     ),
 }
+EMBEDDED = tuple(name for name in DATASETS if name not in OFFICIAL)  # they come with a package

@@ -6,11 +6,15 @@ done, and done again, is `inna.lab.running.workers`' business.
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from ...plan import Run
 
-__all__ = ["Engine", "start"]
+__all__ = ["ENGINES", "Engine", "start"]
+
+# The engines by name, each the module and the class; a cluster's has the extra of its name.
+ENGINES = {"local": ("_local", "Local"), "ray": ("_ray", "Ray"), "dask": ("_dask", "Dask")}
 
 T = TypeVar("T")
 
@@ -36,7 +40,7 @@ def start(name: str, *, jobs: int | None = None, address: str | None = None) -> 
     """Start an engine.
 
     Args:
-        name: ``local``, ``ray`` or ``dask``.
+        name: a key of `ENGINES`.
         jobs: how many runs at once; all that there is room for, if not given.
         address: of a running cluster; without it Ray and Dask start one on this machine.
 
@@ -47,23 +51,15 @@ def start(name: str, *, jobs: int | None = None, address: str | None = None) -> 
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be positive, got {jobs}")
-    if name == "local":
-        if address is not None:
-            raise ValueError(f"the engine local has no address, got {address!r}: choose ray or dask")
-        from ._local import Local
-
-        return Local(jobs)
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}: choose from {', '.join(ENGINES)}")
+    module, made = ENGINES[name]
     try:
-        if name == "ray":
-            from ._ray import Ray
-
-            return Ray(jobs, address)
-        if name == "dask":
-            from ._dask import Dask
-
-            return Dask(jobs, address)
+        engine: Callable[[int | None, str | None], Engine] = getattr(
+            import_module(f".{module}", __name__), made
+        )
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"the engine {name} needs {error.name}: pip install 'inna[{name}]'", name=error.name
         ) from error
-    raise ValueError(f"unknown engine {name!r}: choose from local, ray, dask")
+    return engine(jobs, address)

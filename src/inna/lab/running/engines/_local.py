@@ -26,7 +26,9 @@ class Local:
 
     lost = (BrokenProcessPool,)
 
-    def __init__(self, jobs: int | None) -> None:
+    def __init__(self, jobs: int | None, address: str | None = None) -> None:
+        if address is not None:
+            raise ValueError(f"the engine local has no address, got {address!r}: choose ray or dask")
         self._jobs = jobs
         self._taken: set[int] = set()
         self._pools: dict[int, tuple[ProcessPoolExecutor, dict[str, str]]] = {}

@@ -1,0 +1,149 @@
+"""The documents: every program in them runs, every command is one, every page and public name is found."""
+
+import importlib
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+DOCS = CHECKOUT / "docs"
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CONTRIBUTING.md",
+    *(page for page in sorted(DOCS.rglob("*.md")) if not page.is_relative_to(DOCS / "gallery")),
+]
+PICTURES = sorted((DOCS / "pictures").glob("*.py"))
+API = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+def title(page: Path) -> str:
+    return str(page.relative_to(CHECKOUT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [textwrap.dedent(text) for _, of, text in found if of == language]
+
+
+def programs() -> Iterator[object]:
+    """The Python of a page is one program; tabs of a page, and files that name themselves, are one each."""
+    for page in PAGES:
+        texts = [text for text in blocks(page, "python") if not re.match(r"# \w+\.py\n", text)]
+        if "{tab-set}" in page.read_text(encoding="utf-8"):
+            yield from (pytest.param(text, id=f"{title(page)}-{n}") for n, text in enumerate(texts))
+        elif texts:
+            yield pytest.param("\n".join(texts), id=title(page))
+
+
+def run(program: str, folder: Path) -> None:
+    environment = os.environ | {"MPLBACKEND": "agg", "KERAS_BACKEND": "torch"}
+    paths = [str(Path(path).resolve()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("program", list(programs()))
+def test_a_pages_program_runs(program: str, tmp_path: Path) -> None:
+    run(program, tmp_path)
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.stem)
+def test_a_picture_of_the_gallery_is_drawn(picture: Path, tmp_path: Path) -> None:
+    drawn = '\nassert plt.get_fignums() and plt.gcf().axes\nplt.savefig("picture.png")\n'
+    run(picture.read_text(encoding="utf-8") + drawn, tmp_path)
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_the_readmes_change_from_adam_to_inna_trains(tmp_path: Path) -> None:
+    (diff,) = blocks(CHECKOUT / "README.md", "diff")
+    after = "\n".join(line[1:] for line in diff.splitlines() if not line.startswith("-"))
+    before = """
+import torch
+import inna
+torch.manual_seed(0)
+model, loss = torch.nn.Linear(3, 1), torch.nn.functional.mse_loss
+inputs = torch.randn(256, 3)
+loader = [(x, x.sum(1, keepdim=True)) for x in inputs.split(8)]
+start = loss(model(inputs), inputs.sum(1, keepdim=True)).item()
+"""
+    check = "\nassert loss(model(inputs), inputs.sum(1, keepdim=True)).item() < 0.1 * start\n"
+    run(before + after + check, tmp_path)
+
+
+def commands() -> Iterator[object]:
+    for page in PAGES:
+        for text in blocks(page, "sh"):
+            for line in text.replace("\\\n", " ").splitlines():
+                for part in line.partition(" #")[0].split(" ; "):
+                    if part.strip().startswith("inna "):
+                        yield pytest.param(part.strip(), id=f"{title(page)}: {part.strip()[:50]}")
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_a_command_of_the_documents_is_understood(line: str) -> None:
+    """Its name, arguments and options are parsed; nothing is run."""
+    import typer
+
+    from inna.cli import app
+
+    command = typer.main.get_command(app)
+    name, *words = shlex.split(line)
+    while words and words[0] in getattr(command, "commands", {}):
+        name, *words = words
+        command = command.commands[name]  # type: ignore[attr-defined]
+    command.make_context(name, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_page_is_in_the_contents() -> None:
+    listed = set()
+    for page in DOCS.rglob("*.md"):
+        for tree in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            names = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            listed |= {(page.parent / f"{name}.md").resolve() for name in names}
+    pages = {page for page in PAGES if page.is_relative_to(DOCS)} - {DOCS / "index.md"}
+    assert [title(page) for page in sorted(pages - listed)] == []
+
+
+def public_modules() -> list[str]:
+    import inna
+
+    def below(package: ModuleType) -> Iterator[str]:
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if not found.name.rpartition(".")[2].startswith("_") and found.name != "inna.cli":
+                yield found.name
+                if found.ispkg and found.name.count(".") < 3:
+                    yield from below(importlib.import_module(found.name))
+
+    return sorted(below(inna))
+
+
+@pytest.mark.parametrize("module", public_modules())
+def test_every_public_name_is_on_the_api_pages(module: str) -> None:
+    """Autodoc shows the names in `__all__` that have a docstring."""
+    found = importlib.import_module(module)
+    names = getattr(found, "__all__", [])
+    if not names:
+        return
+    assert re.search(rf"^.. automodule:: {re.escape(module)}$", API, re.MULTILINE)
+    silent = [name for name in names if callable(thing := getattr(found, name)) and not thing.__doc__]
+    assert silent == []
