@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from inna.dynamics import DIN
 from inna.nonsmooth import (
@@ -436,6 +438,85 @@ def test_the_d_critical_values_are_found(J: FiniteSum, d: int, values: list[floa
     found = d_critical_values(J, d)
     assert [c.value for c in found] == pytest.approx(values, abs=1e-9)
     assert all(is_d_critical(J, c.theta) and J(c.theta) == pytest.approx(c.value) for c in found)
+
+
+def test_figure_1_has_one_critical_point_the_global_minimum() -> None:
+    def valley(t: Any) -> Any:
+        return 100 * (t[1] - abs(t[0])) ** 2
+
+    def slope(t: Any) -> Any:
+        return abs(1 - t[0])
+
+    for J in (FiniteSum([valley, slope]), FiniteSum([lambda t: valley(t) + slope(t)])):
+        (only,) = d_critical_values(J, 2)  # so 0 is the minimum, as J >= 0
+        assert only.value == 0
+        np.testing.assert_allclose(only.theta, [1, 1], atol=1e-12)
+        # No other point has that value: J = 0 asks for t[0] = 1 and t[1] = 1.
+
+
+POLYNOMIALS: dict[str, tuple[FiniteSum, list[float]]] = {
+    "a double well": (FiniteSum([lambda x: (x[0] ** 2 - 1) ** 2 / 4]), [0, 0.25]),
+    "its absolute value": (FiniteSum([lambda x: abs(x[0] ** 3 - 3 * x[0])]), [0, 2]),
+    "two terms, spurious at 0": (
+        FiniteSum([lambda x: relu(x[0]) ** 1 + x[0] ** 4, lambda x: -relu(-x[0])]),
+        [-0.75 * 0.25 ** (1 / 3), 0],
+    ),
+    "a cubic kink": (
+        FiniteSum([lambda x: max(x[0] ** 3, -x[0]) - x[0] / 2]),
+        [-1 / (3 * 6**0.5)],
+    ),
+    "an inflection": (FiniteSum([lambda x: x[0] ** 3]), [0]),
+    "a constant piece": (FiniteSum([lambda x: relu(abs(x[0]) - 1) ** 3 + 2]), [2]),
+    "a plateau between quartics": (
+        FiniteSum([lambda x: np.clip(x[0] ** 4 - x[0] ** 2, -0.125, 6)]),
+        [-0.125, 0, 6],
+    ),
+}
+
+
+@pytest.mark.parametrize(("J", "values"), POLYNOMIALS.values(), ids=POLYNOMIALS.keys())
+def test_the_d_critical_values_of_piecewise_polynomials(J: FiniteSum, values: list[float]) -> None:
+    found = d_critical_values(J, 1)
+    assert [c.value for c in found] == pytest.approx(values, abs=1e-9)
+    assert all(is_d_critical(J, c.theta, tolerance=1e-7) for c in found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_d_critical_value_of_a_piecewise_polynomial_is_missed(seed: int) -> None:
+    """Where J turns on a fine grid there is a critical value."""
+    rng = np.random.default_rng(seed)
+    a, b = Polynomial(rng.integers(-3, 4, 4)), Polynomial(rng.integers(-3, 4, 5))
+    J = FiniteSum([lambda x: np.maximum(a(x[0]), b(x[0])), lambda x: -relu(a(x[0])) / 2])
+    found = [c.value for c in d_critical_values(J, 1)]
+    grid = np.linspace(-4, 4, 4001) + 1e-5
+    heights = np.array([J([x]) for x in grid])
+    for k in np.flatnonzero(np.diff(np.sign(np.diff(heights)))) + 1:
+        assert min(abs(np.array(found) - heights[k])) < 1e-2
+
+
+def test_functions_that_are_no_polynomials_are_refused() -> None:
+    for f, message in ((lambda x: np.exp(x[0]), "it takes exp"), (lambda x: x[0] ** 0.5, "the power 0.5")):
+        with pytest.raises(ValueError, match=message):
+            d_critical_values(FiniteSum([f]), 1)
+
+
+def test_without_tameness_the_critical_values_are_not_finite_in_number() -> None:
+    """J = exp(-1/x^2) sin(1/x) is smooth and no o-minimal structure holds it: Lemma 3.4 fails for it.
+
+    With s = 1/x, J' = exp(-s^2) s^2 (2 s sin s - cos s), and its zeros have different heights.
+    """
+    J = FiniteSum([lambda x: np.exp(-1 / x[0] ** 2) * np.sin(1 / x[0])])
+    counts, heights = [], []
+    for largest in (5, 10, 15):
+        s = np.linspace(1, largest, 200 * largest)
+        changes = np.flatnonzero(np.diff(np.sign(2 * s * np.sin(s) - np.cos(s))))
+        counts.append(len(changes))
+    for low in s[changes]:
+        root = brentq(lambda s: 2 * s * np.sin(s) - np.cos(s), low, low + s[1] - s[0], xtol=1e-15)
+        assert is_d_critical(J, [1 / root], tolerance=1e-12 * np.exp(-(root**2)) * root**3)
+        heights.append(J([1 / root]))
+    assert counts == [1, 3, 4]  # one more for every pi of 1/x, without end
+    assert (np.abs(heights[:-1]) > 1e6 * np.abs(heights[1:])).all()
 
 
 @pytest.mark.parametrize("seed", range(4))

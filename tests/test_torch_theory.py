@@ -26,6 +26,25 @@ def test_an_oracle_gives_what_autograd_gives_for_whole_batches():
     assert oracle(lambda p: p.abs().sum()).hessian_times(points[0, 0], w).tolist() == [0.0, 0.0]
 
 
+def test_an_oracle_refuses_a_derivative_that_is_none_and_a_function_of_several_values():
+    J = oracle(lambda p: torch.sqrt((p**2).sum()))
+    np.testing.assert_allclose(J.gradient(np.array([3.0, 4.0])), [0.6, 0.8])
+    for bad in (np.zeros(2), np.array([[1.0, 1.0], [0.0, 0.0]])):
+        with pytest.raises(ValueError, match=r"gives \[nan, nan\] at \[0.0, 0.0\]"):
+            J.gradient(bad)
+        with pytest.raises(ValueError, match=r"gives \[nan, nan\] at \[0.0, 0.0\]"):
+            J.hessian_times(bad, np.ones_like(bad))
+    assert np.isnan(
+        oracle(lambda p: p[0] ** 2).gradient(np.array([np.nan]))
+    ).all()  # a path that diverged goes on
+    vector = oracle(lambda p: p * 2)
+    for call in (vector.objective, vector.gradient):
+        for point in (np.ones(3), np.ones((2, 3))):
+            with pytest.raises(ValueError, match=r"must give one number, got the shape \(3,\)"):
+                call(point)
+    assert oracle(lambda p: p[:1] ** 2).gradient(np.array([3.0, 1.0])).tolist() == [6.0, 0.0]
+
+
 def test_a_function_of_pytorch_runs_through_the_dynamics():
     J = oracle(lambda p: p @ p / 2 + torch.cos(p[0]))
     din = dynamics.DIN(J.gradient, 0.5, 0.3, J.objective)

@@ -81,7 +81,7 @@ def is_clarke_critical(J: NonSmooth, theta: ArrayLike, *, tolerance: float = 1e-
 def _criticality(subgradients: MinkowskiSum, tolerance: float) -> Criticality:
     nearest = subgradients.least_norm()
     distance = float(np.linalg.norm(nearest))
-    critical: bool | None = distance <= tolerance
+    critical: bool | None = bool(distance <= tolerance)
     if not critical and not subgradients.exact:
         outside = subgradients.outer is not None and subgradients.outer.distance() > tolerance
         critical = False if outside else None

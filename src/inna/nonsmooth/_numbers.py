@@ -79,6 +79,16 @@ class Arithmetic:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return elementwise(ufunc, method, *inputs, **options)
 
+    def __getattr__(self, name: str) -> Callable[[], Any]:
+        """NumPy calls methods of this name for numbers that it does not know: np.exp(x) is x.exp()."""
+        if name not in FUNCTIONS:
+            raise AttributeError(f"no function {name} of these numbers")
+        return lambda: self.function(name)
+
+    def function(self, name: str) -> Any:
+        """A function of the table above."""
+        raise ValueError(f"a term is not piecewise polynomial: it takes {name}")
+
     def __float__(self) -> float:
         raise TypeError("math's functions take floats only: use NumPy's, np.exp for math.exp")
 
@@ -156,12 +166,6 @@ class Number(Arithmetic):
 
     def is_positive(self) -> bool:
         return bool(self.path.is_positive(self.value, self.gradient))
-
-    def __getattr__(self, name: str) -> Callable[[], Any]:
-        """NumPy calls methods of this name for numbers that it does not know: np.exp(x) is x.exp()."""
-        if name not in FUNCTIONS:
-            raise AttributeError(f"no function {name} of these numbers")
-        return lambda: self.function(name)
 
     def function(self, name: str) -> Any:
         f, derivative = FUNCTIONS[name]

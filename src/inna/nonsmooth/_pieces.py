@@ -116,9 +116,9 @@ class Path:
         kinks = [*self.kinks, kink]
         if (direction := direction_into(kinks)) is not None:
             return (direction,)
-        if is_empty(kinks):
+        if all(kink.rest == {} for kink in kinks):
             return ()
-        return curve_into(kinks)
+        return curve_into(kinks) or (() if is_empty(kinks) else None)
 
 
 def _size(cones: Cones) -> float:

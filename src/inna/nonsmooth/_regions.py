@@ -7,11 +7,10 @@ combination of the functions and their products, with positive weights, that is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.optimize import nnls
 
 from ._expansions import Expansion, Monomial, Rest, order_of, times, times_number
 from ._sets import hull_weights
@@ -21,7 +20,7 @@ __all__ = ["Kink", "Witness", "curve_into", "direction_into", "is_empty", "side_
 Array = NDArray[np.float64]
 Witness = tuple[Array, ...]  # c_1, c_2, ... of the curve c_1 t + c_2 t^2 + ...
 NARROW = 1e-9  # directions nearer to a kink than this are on it
-TRIES = 24
+TRIES = 40
 MOST_WITH_PRODUCTS = 6
 
 
@@ -97,8 +96,6 @@ def is_empty(kinks: Sequence[Kink]) -> bool:
     Some combination with positive weights has no term left but squares with negative factors, and monomials
     that are small against these. Products of two functions may enter, as they are positive too.
     """
-    if all(kink.rest == {} for kink in kinks):
-        return True  # as no direction is inside
     functions = [f for kink in kinks if (f := kink.all()) is not None]
     products: list[Rest] = []
     if len(functions) <= MOST_WITH_PRODUCTS:
@@ -115,19 +112,17 @@ def _is_combined_to_squares(functions: list[Rest], absorbing: bool) -> bool:
         return False
     monomials = sorted({m for f in functions for m in f})
     table = np.array([[f.get(m, 0.0) for f in functions] for m in monomials])
-    square = np.array([_is_square(m) for m in monomials])
     squares = [m for m in monomials if _is_square(m)]
     bound = np.array([not (absorbing and any(_divides(e, m) for e in squares)) for m in monomials])
-    found = linprog(
-        table[square].sum(0),
-        A_ub=table[square & bound],
-        b_ub=np.zeros(np.count_nonzero(square & bound)),
-        A_eq=np.vstack([table[~square & bound], np.ones(len(functions))]),
-        b_eq=np.append(np.zeros(np.count_nonzero(~square & bound)), 1.0),
-    )
-    if found.status != 0:
+    slack = np.array([[float(m == e) for e in squares] for m in monomials]).reshape(len(monomials), -1)
+    ones = np.zeros(table.shape[1] + slack.shape[1])
+    ones[table.shape[1] :] = absorbing  # then some square must be left over
+    ones[: table.shape[1]] = not absorbing
+    rows = np.vstack([np.hstack([table, slack])[bound], ones])
+    weights, residual = nnls(rows, np.append(np.zeros(len(rows) - 1), 1.0))
+    if residual > 1e-10:
         return False
-    left = dict(zip(monomials, (table @ found.x).tolist(), strict=True))
+    left = dict(zip(monomials, (table @ weights[: table.shape[1]]).tolist(), strict=True))
     negative = [m for m in squares if left[m] < -NARROW]
     return all(
         abs(c) <= 1e-11 or m in negative or any(_divides(e, m) for e in negative) for m, c in left.items()
@@ -142,52 +137,34 @@ def curve_into(kinks: Sequence[Kink]) -> Witness | None:
     """
     rng = np.random.default_rng(0)
     orders = min(8, max(4, 2 * max(kink.degree() for kink in kinks)))
-    for trial in range(TRIES):
+    for _ in range(TRIES):
         curve: list[Array] = []
-        waiting = list(range(len(kinks)))
-        for k in range(1, orders + 1):
-            expanded = [kinks[i].along(curve, orders) for i in waiting]
-            if any(known < k for _, known in expanded):
+        waiting = list(kinks)
+        for k in range(orders):
+            expanded = [kink.along(curve, orders) for kink in waiting]
+            if any(known <= k for _, known in expanded):
                 break
-            given = np.array([coefficients[k - 1] for coefficients, _ in expanded])
-            step = (
-                _next(np.array([kinks[i].normal for i in waiting]), given, rng, trial == 0)
-                if k <= 3
-                else 0 * kinks[0].normal
-            )
-            if step is None:
-                break
-            curve.append(step)
-            reached = given + np.array([kinks[i].normal @ step for i in waiting])
+            given = np.array([coefficients[k] for coefficients, _ in expanded])
+            normals = np.array([kink.normal for kink in waiting])
+            step = _next(normals, given, rng) if k < 3 else np.zeros(normals.shape[1])
+            reached = given + normals @ step
             if (reached < -NARROW).any():
                 break
-            waiting = [i for i, r in zip(waiting, reached, strict=True) if r <= NARROW]
+            curve.append(step)
+            waiting = [kink for kink, r in zip(waiting, reached.tolist(), strict=True) if r <= NARROW]
             if not waiting:
                 return tuple(curve)
     return None
 
 
-def _next(normals: Array, given: Array, rng: np.random.Generator, widest: bool) -> Array | None:
-    """A c with <a_i, c> + given_i >= 0 for all i, and > 0 if possible; a random one, or that of most room."""
-    d = normals.shape[1]
-    sloped = normals.any(1)
-    if (given[~sloped] < -NARROW).any():
-        return None
-    conditions = {"A_ub": np.c_[-normals[sloped], np.ones(sloped.sum())], "b_ub": given[sloped]}
-    box = [(-1.0, 1.0)] * d
-    middle = linprog(np.append(np.zeros(d), -1.0), **conditions, bounds=[*box, (0.0, 1.0)])
-    if middle.status != 0:
-        return None
-    step: Array = middle.x[:d]
-    if widest:
-        return step
-    corners: list[Any] = [
-        linprog(np.append(rng.normal(size=d), 0.0), **conditions, bounds=[*box, (0.0, 0.0)]) for _ in range(3)
-    ]
-    weights = rng.dirichlet(np.ones(4))
-    return np.asarray(
-        weights[0] * step + sum(w * corner.x[:d] for w, corner in zip(weights[1:], corners, strict=True))
-    )
+def _next(normals: Array, given: Array, rng: np.random.Generator) -> Array:
+    """A c with <a_i, c> + given_i > 0 for all i, or else a random one with >= 0, if there are such."""
+    rows = np.vstack([np.c_[normals, given], np.eye(normals.shape[1] + 1)[-1]])  # of (c, 1), times s >= 0
+    inside = hull_weights(rows) @ rows
+    if not (rows @ inside > NARROW).all():
+        aim = np.append(rng.normal(size=normals.shape[1]), 1.0)
+        inside = aim + nnls(rows.T, -aim)[0] @ rows  # projected on the cone
+    return np.asarray(inside[:-1] / max(inside[-1], 1e-3))
 
 
 def _is_square(monomial: Monomial) -> bool:

@@ -1,4 +1,4 @@
-"""All D-critical values of a piecewise quadratic sum: Lemma 3.4 by enumeration."""
+"""All D-critical values of a piecewise polynomial sum: Lemma 3.4 by enumeration."""
 
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from scipy.linalg import null_space
 from scipy.optimize import linprog
 
 from ._critical import is_d_critical
+from ._line import critical_points_on_the_line
 from ._numbers import Arithmetic
 from ._sets import MinkowskiSum
 from ._sum import FiniteSum
@@ -26,15 +27,18 @@ class CriticalValue(NamedTuple):
 
 
 def d_critical_values(J: FiniteSum, dimension: int, *, tolerance: float = 1e-9) -> list[CriticalValue]:
-    r"""The D-critical values of a piecewise quadratic J: finitely many, as Lemma 3.4 says.
+    r"""The D-critical values of a piecewise polynomial J: finitely many, as Lemma 3.4 says.
 
-    The hyperplanes of the kinks cut space into faces. On a face F, J is one quadratic; where 0 is in DJ, its
+    In one variable, of any degree: J is one polynomial between the roots of what is compared. In more, of
+    degree 2:
+
+    the hyperplanes of the kinks cut space into faces. On a face F, J is one quadratic; where 0 is in DJ, its
     derivative along F vanishes by the chain rule. So a face has at most one D-critical value, and what is
     left to decide is whether 0 is in DJ at such a point.
 
     Args:
-        J: a sum of terms made of products of at most two affine functions, whose comparisons are of affine
-            functions: half squares of relu(<w, x>) against y, for example.
+        J: a sum of piecewise polynomial terms; in more than one variable, of products of at most two affine
+            functions and comparisons of affine ones: half squares of relu(<w, x>) against y, for example.
         dimension: d, the number of coordinates of theta; small, the number of faces grows like that of the
             kinks to the power d.
         tolerance: the largest distance of 0 from DJ that counts as none.
@@ -43,16 +47,23 @@ def d_critical_values(J: FiniteSum, dimension: int, *, tolerance: float = 1e-9) 
         The values in ascending order, each with a point.
 
     Raises:
-        ValueError: a term is not piecewise quadratic, a face has a flat piece along which DJ changes, or
-            there are more than 10,000 faces.
+        ValueError: a term is not piecewise polynomial or quadratic, a face has a flat piece along which DJ
+            changes, or there are more than 10,000 faces.
 
     Example:
         >>> J = FiniteSum.over([(1, 1), (-1, -1)], lambda w, x, y: (np.maximum(w[0] * x, 0) - y) ** 2 / 2)
         >>> [round(critical.value, 9) for critical in d_critical_values(J, 1)]  # of the minimum and of 0
         [0.5, 1.0]
+        >>> quartic = FiniteSum([lambda x: abs(x[0] ** 4 - 2 * x[0] ** 2)])
+        >>> [round(critical.value, 9) for critical in d_critical_values(quartic, 1)]
+        [0.0, 1.0]
 
     Reference: Castera et al. (2021), Lemma 3.4.
     """
+    if dimension == 1:
+        return _by_value(
+            [CriticalValue(J(x), x) for x in critical_points_on_the_line(J, tolerance)], tolerance
+        )
     found: list[CriticalValue] = []
     faces, waiting = 0, [Face(dimension)]
     while waiting:
@@ -74,6 +85,10 @@ def d_critical_values(J: FiniteSum, dimension: int, *, tolerance: float = 1e-9) 
             found.append(CriticalValue(J(point), point))
         else:
             _refuse_change(J, point, null_space(np.vstack([kinks, stationary[:, :dimension]])).T)
+    return _by_value(found, tolerance)
+
+
+def _by_value(found: list[CriticalValue], tolerance: float) -> list[CriticalValue]:
     found.sort(key=lambda critical: critical.value)
     return [c for k, c in enumerate(found) if k == 0 or c.value - found[k - 1].value > tolerance]
 

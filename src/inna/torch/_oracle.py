@@ -31,6 +31,10 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
             `torch.vmap`.
         device: where to compute.
 
+    Raises:
+        ValueError: by the oracle, the function gives several numbers, or a derivative not finite where
+            theta and J are, as sqrt(theta^2) does at 0.
+
     Example:
         >>> from inna.dynamics import DIN
         >>> J = oracle(lambda theta: theta.abs().sum())
@@ -49,30 +53,50 @@ def oracle(function: Callable[[Tensor], Tensor], *, device: torch.device | str =
         # Up to PyTorch 2.8 a zero that autograd made lazily has no memory that NumPy could read; a copy has.
         return np.asarray(x.clone().numpy(force=True))
 
+    def scalar(x: Tensor) -> Tensor:
+        value = function(x)
+        if value.numel() != 1:
+            raise ValueError(f"the function must give one number, got the shape {tuple(value.shape)}: sum it")
+        return value.reshape(())
+
     def values(x: Tensor) -> Tensor:
         if x.ndim == 1:
-            return function(x)
-        return torch.vmap(function)(x.flatten(0, -2)).reshape(x.shape[:-1])
+            return scalar(x)
+        return torch.vmap(scalar)(x.flatten(0, -2)).reshape(x.shape[:-1])
 
-    def slope(x: Tensor, create_graph: bool = False) -> Tensor:
+    def slope(x: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
-            total = values(x).sum()
-            (grad,) = torch.autograd.grad(total, x, create_graph=create_graph)
-        return grad
+            height = values(x)
+            (grad,) = torch.autograd.grad(height.sum(), x, create_graph=create_graph)
+        return height, grad
+
+    def checked(derivative: Tensor, height: Tensor, x: Tensor) -> Array:
+        """A point that diverged may have any derivative; another must have one."""
+        sound = height.isfinite() & x.isfinite().all(-1)
+        wrong = sound & ~derivative.isfinite().all(-1)
+        if wrong.any():
+            raise ValueError(
+                f"automatic differentiation gives {derivative[wrong][0].tolist()} at {x[wrong][0].tolist()}, "
+                "where the function is finite: write it so that it does not differentiate a root at 0 "
+                "(torch.linalg.vector_norm, abs), or see inna.nonsmooth"
+            )
+        return array(derivative)
 
     def objective(x: Array) -> Array:
         with torch.no_grad():
             return array(values(tensor(x)))
 
     def gradient(x: Array) -> Array:
-        return array(slope(tensor(x).requires_grad_()))
+        point = tensor(x).requires_grad_()
+        height, grad = slope(point)
+        return checked(grad, height, point)
 
     def hessian_times(x: Array, w: Array) -> Array:
         point = tensor(x).requires_grad_()
-        grad = slope(point, create_graph=True)
+        height, grad = slope(point, create_graph=True)
         if not grad.requires_grad:  # piecewise linear
             return np.zeros_like(x)
         (product,) = torch.autograd.grad(grad, point, tensor(w), materialize_grads=True)
-        return array(product)
+        return checked(product, height, point)
 
     return Oracle(objective, gradient, hessian_times)
