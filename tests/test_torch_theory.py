@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from inna import dynamics, schedules
-from inna.torch import INNA, INNAprop, energy, oracle
+from inna.nonsmooth import FiniteSum, ReluNetwork, is_clarke_critical, is_d_critical
+from inna.torch import INNA, INNAprop, ModuleSum, energy, oracle
 from test_torch_distributed import network, on_processes, sharded, train
 
 
@@ -149,3 +150,99 @@ def test_every_process_of_a_sharded_run_knows_the_whole_energy():
     optimizer = INNA(model.parameters(), weight_decay=0.1)
     train(model, optimizer, 0, 3)
     on_processes(sharded_energy, energy(optimizer, 1.0))
+
+
+# D and Clarke's set of modules.
+
+
+def half_squares(output: Tensor, target: Tensor) -> Tensor:
+    return ((output - target) ** 2).sum() / 2
+
+
+def same_support(a, b, size):
+    directions = np.random.default_rng(0).normal(size=(60, size))
+    np.testing.assert_allclose(
+        [a.support(w) for w in directions], [b.support(w) for w in directions], atol=1e-9
+    )
+
+
+def test_a_module_of_one_layer_has_the_sets_of_a_relu_network():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 2)), rng.normal(size=(4, 1))
+    w = rng.normal(size=(3, 2))
+    w[0] -= w[0] @ x[1] / (x[1] @ x[1]) * x[1]
+    w[1] = 0  # kinked for all four samples: the two sets differ
+    theta = np.r_[w.ravel(), rng.normal(size=3)]
+    net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))
+    J, ours = ReluNetwork(x, y, 3), ModuleSum(net, half_squares, torch.tensor(x), torch.tensor(y))
+    assert ours(theta) == pytest.approx(J(theta))
+    assert ours.method(theta) == "closed form"
+    D, clarke = ours.D(theta, 1e-9), ours.clarke(theta, 1e-9)
+    assert D.exact
+    assert clarke.exact
+    same_support(D, J.D(theta, 1e-9), 9)
+    same_support(clarke, J.clarke(theta, 1e-9), 9)
+    assert D.contains(ours.gradient(theta))
+    np.testing.assert_allclose(ours.gradient(theta, [0, 2]), J.gradient(theta, [0, 2]))
+
+
+def test_a_deep_module_with_leaky_units_has_the_sets_of_its_program():
+    net = nn.Sequential(
+        nn.Linear(1, 2), nn.LeakyReLU(0.1), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1), nn.Tanh()
+    )
+    x = torch.tensor([[1.0], [-1.0]])
+    y = torch.tensor([[0.5], [-2.0]])
+    J = ModuleSum(net, half_squares, x, y)
+    w1, b1, w2, b2 = [1.0, -1.0], [-1.0, 2.0], [[1.0, 1.0], [2.0, -1.0]], [-1.0, 0.5]
+    theta = np.r_[
+        w1, b1, np.ravel(w2), b2, [1.0, -2.0], 0.3
+    ]  # at x = 1 a leaky unit and one above it are kinked
+
+    def term(p, x, y):
+        h = p[0:2] * x + p[2:4]
+        h = np.where(h > 0, h, 0.1 * h)
+        g = np.maximum(p[4:8].reshape(2, 2) @ h + p[8:10], 0)
+        return (np.tanh(p[10:12] @ g + p[12]) - y) ** 2 / 2
+
+    program = FiniteSum.over([(1.0, 0.5), (-1.0, -2.0)], term)
+    assert J(theta) == pytest.approx(program(theta))
+    assert J.method(theta) == "closed form"
+    for ours, theirs in ((J.D(theta), program.D(theta)), (J.clarke(theta), program.clarke(theta))):
+        assert ours.exact
+        assert theirs.exact
+        assert len(ours.hulls[0]) == 3  # where the upper unit is off, the lower makes no difference
+        same_support(ours, theirs, 13)
+
+
+def test_kinks_that_first_order_does_not_part_are_enclosed():
+    net = nn.Sequential(
+        nn.Linear(2, 2, bias=False),
+        nn.ReLU(),
+        nn.Linear(2, 2, bias=False),
+        nn.ReLU(),
+        nn.Linear(2, 1, bias=False),
+    )
+    J = ModuleSum(net, half_squares, torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([[1.0], [-1.0]]))
+    theta = np.array([1.0, 0, 1, 0, 0, 0, 0, 0, 1, 1])
+    gradient = np.r_[np.zeros(4), 1, 1, 0, 0, 0, 0]  # occurs arbitrarily near
+    D, clarke = J.D(theta), J.clarke(theta)
+    assert D.exact
+    assert D.contains(gradient)
+    assert not clarke.exact
+    assert clarke.outer.contains(gradient)
+    assert is_d_critical(J, theta)
+    assert is_clarke_critical(J, theta)
+
+
+def test_where_a_module_has_other_kinks_its_gradients_are_sampled_and_that_is_said():
+    net = nn.Sequential(nn.Conv1d(1, 1, 1, bias=False), nn.MaxPool1d(2), nn.Flatten())
+    J = ModuleSum(net, half_squares, torch.tensor([[[1.0, -1.0]]]), torch.tensor([[1.0]]))
+    assert "sampled: max_pool1d" in J.method([0.0])
+    D = J.D([0.0])
+    assert not D.exact
+    np.testing.assert_allclose(D.bounds(), [[-1], [1]], atol=1e-6)  # the maximum is |w|
+    with pytest.raises(ValueError, match="1 finite numbers"):
+        J.D([np.nan])
+    many = nn.Sequential(nn.Linear(1, 13, bias=False), nn.ReLU(), nn.Linear(13, 1, bias=False))
+    J = ModuleSum(many, half_squares, torch.ones(1, 1), torch.ones(1, 1))
+    assert J.method(np.zeros(26)) == "sampled: 13 kinks meet, more than 12"

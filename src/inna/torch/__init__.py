@@ -21,12 +21,14 @@ from ._energy import energy
 from ._functional import foreach_step
 from ._inna import INNA
 from ._innaprop import INNAprop
+from ._module_sum import ModuleSum
 from ._oracle import Oracle, oracle
 from ._param_groups import param_groups
 
 __all__ = [
     "INNA",
     "INNAprop",
+    "ModuleSum",
     "Oracle",
     "curvature",
     "energy",
