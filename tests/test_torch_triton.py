@@ -92,6 +92,8 @@ def interpreted() -> None:
         compare(case, torch.float32)
     for case in NARROW:
         compare(case, torch.bfloat16 if case.options["kahan_sum"] else torch.float16)
+    for case in BOTH:
+        rounding(case)
     kernel.plan.cache_clear()
     _fused_plan.TOGETHER, _fused_plan.PIECE = 2, 32
     for case in BOTH:  # more launches than one, and tensors in pieces
@@ -99,6 +101,19 @@ def interpreted() -> None:
     for case in BOTH:
         skipping(case)
         refusing(case)
+
+
+def rounding(case: Case) -> None:
+    for dtype in (torch.bfloat16, torch.float16):
+        ends = []
+        for flags in ({"foreach": False}, {"fused": True}):
+            param = torch.linspace(-2, 2, 3000).to(dtype)
+            optimizer = case([param], stochastic_rounding=True, state_dtype=torch.float32, **flags)
+            for k in range(3):
+                param.grad = torch.linspace(-1, 2, 3000).roll(k).to(dtype)
+                optimizer.step()
+            ends.append(param)
+        assert (ends[0] == ends[1]).float().mean() > 0.98
 
 
 def skipping(case: Case, device: str = "cpu") -> None:
@@ -197,6 +212,8 @@ def compiled() -> None:
             step(other, [torch.zeros(32)])
             assert len(update.device_caches[gpu.architecture][0]) == known  # nothing compiled again
     step(Case(INNAprop, {"kahan_sum": True, "state_dtype": torch.float32}), [torch.zeros(32).bfloat16()])
+    step(Case(INNA, {"stochastic_rounding": True}), [torch.zeros(32).bfloat16()])
+    step(Case(INNA, {"stochastic_rounding": True}), [torch.zeros(32).half()])
     step(Case(INNA, {"lr": torch.tensor(0.1), "beta": torch.tensor(0.1)}), [torch.zeros(32).double()])
 
 

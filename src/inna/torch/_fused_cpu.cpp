@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <type_traits>
 #include <vector>
@@ -24,9 +25,25 @@ struct Task {
   void *theta, *u, *s, *compensation;
   const void* grad;
   Coefficients c;
+  uint32_t noise;
 };
 
-template <typename param_t, typename state_t, bool adaptive, bool kahan>
+enum class Rounding { nearest, kahan, stochastic };
+
+uint32_t mixed(uint32_t x) {  // _rounding.py says what these two do
+  x = (x ^ (x >> 16)) * 0x21F0AAADu;
+  x = (x ^ (x >> 15)) * 0x735A2D97u;
+  return x ^ (x >> 15);
+}
+
+template <typename param_t>
+param_t rounded(float exact, uint32_t noise) {
+  constexpr uint32_t last = std::is_same_v<param_t, at::BFloat16> ? 1u << 16 : 1u << 13, infinite = 0x7F800000u;
+  const uint32_t bits = std::bit_cast<uint32_t>(exact), up = (bits & infinite) == infinite ? 0 : noise & (last - 1);
+  return static_cast<param_t>(std::bit_cast<float>((bits & infinite) == infinite ? bits : (bits + up) & ~(last - 1)));
+}
+
+template <typename param_t, typename state_t, bool adaptive, Rounding rounding>
 void update(const Task& task, int64_t begin, int64_t end) {
   using real = std::conditional_t<std::is_same_v<param_t, double>, double, float>;
   auto* __restrict theta_ = static_cast<param_t*>(task.theta);
@@ -47,10 +64,13 @@ void update(const Task& task, int64_t begin, int64_t end) {
       s_[i] = static_cast<state_t>(s);
       v /= std::sqrt(s * per_correction) + eps;
     }
-    if constexpr (kahan) {
+    if constexpr (rounding == Rounding::kahan) {
       const real move = keep * static_cast<real>(compensation_[i]) + lost * theta - lr * u - push * v;
       theta_[i] = static_cast<param_t>(theta + move);
       compensation_[i] = static_cast<param_t>(move + (theta - static_cast<real>(theta_[i])));
+    } else if constexpr (rounding == Rounding::stochastic) {
+      const uint32_t noise = mixed(static_cast<uint32_t>(i) ^ task.noise);
+      theta_[i] = rounded<param_t>(keep * theta - lr * u - push * v, noise);
     } else {
       theta_[i] = static_cast<param_t>(keep * theta - lr * u - push * v);
     }
@@ -60,20 +80,27 @@ void update(const Task& task, int64_t begin, int64_t end) {
 
 using Update = decltype(Task::run);
 
-template <typename param_t, typename state_t>
-Update choose(bool adaptive, bool kahan) {
-  if (adaptive) return kahan ? update<param_t, state_t, true, true> : update<param_t, state_t, true, false>;
-  return kahan ? update<param_t, state_t, false, true> : update<param_t, state_t, false, false>;
+template <typename param_t, typename state_t, Rounding rounding>
+Update choose(bool adaptive) {
+  return adaptive ? update<param_t, state_t, true, rounding> : update<param_t, state_t, false, rounding>;
 }
 
-Update choose(at::ScalarType param, at::ScalarType state, bool adaptive, bool kahan) {
+template <typename param_t, typename state_t = param_t>
+Update choose(bool adaptive, Rounding rounding) {
+  if (rounding == Rounding::kahan) return choose<param_t, state_t, Rounding::kahan>(adaptive);
+  if constexpr (sizeof(param_t) == 2)
+    if (rounding == Rounding::stochastic) return choose<param_t, state_t, Rounding::stochastic>(adaptive);
+  return choose<param_t, state_t, Rounding::nearest>(adaptive);
+}
+
+Update choose(at::ScalarType param, at::ScalarType state, bool adaptive, Rounding rounding) {
   using at::ScalarType;
-  if (param == ScalarType::Float && state == param) return choose<float, float>(adaptive, kahan);
-  if (param == ScalarType::Double && state == param) return choose<double, double>(adaptive, kahan);
-  if (param == ScalarType::BFloat16 && state == param) return choose<at::BFloat16, at::BFloat16>(adaptive, kahan);
-  if (param == ScalarType::Half && state == param) return choose<at::Half, at::Half>(adaptive, kahan);
-  if (param == ScalarType::BFloat16 && state == ScalarType::Float) return choose<at::BFloat16, float>(adaptive, kahan);
-  if (param == ScalarType::Half && state == ScalarType::Float) return choose<at::Half, float>(adaptive, kahan);
+  if (param == ScalarType::Float && state == param) return choose<float>(adaptive, rounding);
+  if (param == ScalarType::Double && state == param) return choose<double>(adaptive, rounding);
+  if (param == ScalarType::BFloat16 && state == param) return choose<at::BFloat16>(adaptive, rounding);
+  if (param == ScalarType::Half && state == param) return choose<at::Half>(adaptive, rounding);
+  if (param == ScalarType::BFloat16 && state == ScalarType::Float) return choose<at::BFloat16, float>(adaptive, rounding);
+  if (param == ScalarType::Half && state == ScalarType::Float) return choose<at::Half, float>(adaptive, rounding);
   TORCH_CHECK(false, "fused=True takes float32, float64, bfloat16 or float16 parameters with a state of their own "
               "dtype, or of float32 for 16 bits; got ", param, " with a state of ", state, ": use foreach=True");
 }
@@ -140,8 +167,9 @@ class Layouts {
 
 void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_buffers, at::TensorList exp_avg_sqs,
            at::TensorList compensations, at::TensorList steps, double lr, double alpha, double beta, double speed,
-           double decay, double coupled, double sigma, double eps, double scale) {
+           double decay, double coupled, double sigma, double eps, double scale, bool stochastic) {
   const bool adaptive = !exp_avg_sqs.empty(), kahan = !compensations.empty();
+  const Rounding rounding = kahan ? Rounding::kahan : stochastic ? Rounding::stochastic : Rounding::nearest;
   const size_t number = params.size();
   TORCH_CHECK(grads.size() == number && momentum_buffers.size() == number && steps.size() == number &&
                   (exp_avg_sqs.size() == number || !adaptive) && (compensations.size() == number || !kahan),
@@ -151,7 +179,7 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
   for (size_t i = 0; i < number; ++i) {  // what can be refused is refused before anything has changed
     const at::Tensor& param = params[i];
     const at::ScalarType dtype = param.scalar_type(), state = momentum_buffers[i].scalar_type();
-    updates.push_back(choose(dtype, state, adaptive, kahan));
+    updates.push_back(choose(dtype, state, adaptive, rounding));
     check_written(param, "a parameter", param, dtype);
     check_written(momentum_buffers[i], "momentum_buffer", param, state);
     if (adaptive) check_written(exp_avg_sqs[i], "exp_avg_sq", param, state);
@@ -183,7 +211,8 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
                      kahan ? layouts.of(compensations[i], param) : nullptr,
                      layouts.of_grad(grads[i], param),
                      {1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start, scale,
-                      coupled, sigma, 1 - std::pow(sigma, count + 1), eps}});
+                      coupled, sigma, 1 - std::pow(sigma, count + 1), eps},
+                     mixed(static_cast<uint32_t>(count) + 1)});
     ends.push_back(total += param.numel());
   }
   for (const at::Tensor& step : steps) *static_cast<float*>(step.data_ptr()) += 1;
@@ -204,7 +233,8 @@ TORCH_LIBRARY(inna, library) {
   library.def(
       "step_(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] momentum_buffers, Tensor(c!)[] exp_avg_sqs, "
       "Tensor(d!)[] compensations, Tensor(e!)[] steps, float lr, float alpha, float beta, float speed, float decay, "
-      "float coupled, float sigma, float eps, float scale) -> ()");
+      "float coupled, float sigma, float eps, float scale, "
+      "bool stochastic) -> ()");
 }
 
 // For every backend: `step_` says which tensor lies elsewhere, and moves nothing for meta and fake tensors.

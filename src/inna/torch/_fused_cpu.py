@@ -51,6 +51,7 @@ def fused_cpu_step(
         tensors.compensations if group["kahan_sum"] else [],
         tensors.steps,
         *(lr, alpha, beta, speed, decay, coupled, sigma, eps, scale),
+        bool(group["stochastic_rounding"]),
     )
 
 

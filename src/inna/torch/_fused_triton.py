@@ -53,6 +53,22 @@ def _read(of_each, which, offsets, mask, real: tl.constexpr):
 
 
 @triton.jit
+def _mixed(x):
+    """_rounding.py says what these two do."""
+    x = (x ^ (x >> 16)) * 0x21F0AAAD
+    x = (x ^ (x >> 15)) * 0x735A2D97
+    return x ^ (x >> 15)
+
+
+@triton.jit
+def _rounded(exact, noise, lost_bits: tl.constexpr):
+    bits = exact.to(tl.uint32, bitcast=True)
+    finite = (bits & 0x7F800000) != 0x7F800000
+    up = (bits + (noise & ((1 << lost_bits) - 1))) >> lost_bits << lost_bits
+    return tl.where(finite, up, bits).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def update(
     thetas,
     grads,
@@ -74,6 +90,7 @@ def update(
     eps: tl.float64,
     grad_scale,
     found_inf,
+    STOCHASTIC: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     program = tl.program_id(0)
@@ -125,6 +142,9 @@ def update(
         tl.store(to_compensation, move + (theta - after.to(real)), mask=mask)
     else:
         after = keep.to(real) * theta - lr.to(real) * u - push.to(real) * v
+        if STOCHASTIC and thetas[0].dtype.element_ty.primitive_bitwidth == 16:
+            noise = _mixed(offsets.to(tl.uint32) ^ _mixed(step.to(tl.uint32) + 1))
+            after = _rounded(after, noise, 16 if thetas[0].dtype.element_ty == tl.bfloat16 else 13)
     tl.store(to_theta, after, mask=mask)
     tl.store(to_u, damp.to(real) * u + gain.to(real) * v, mask=mask)
 
@@ -157,6 +177,7 @@ def fused_triton_step(
             sigma=sigma,
             log_sigma=math.log(sigma) if sigma else -math.inf,
             eps=max(float(group.get("eps", 0)), _TINY),
+            STOCHASTIC=bool(group["stochastic_rounding"]),
             **{name: 0.0 if isinstance(value, Tensor) else value for name, value in values.items()},
         )
         moves: Any = values["lr"] != 0

@@ -11,12 +11,18 @@ from ._coefficients import coefficients, start_of
 from ._foreach import alike, multi_tensor_inna
 from ._fused import fused_step
 from ._optimizer import InertialOptimizer, Number, Tensors, on_device, takes_foreach
+from ._rounding import rounded
 
 __all__ = ["INNA"]
 
 
 def single_tensor_inna(
-    tensors: Tensors, directions: Callable[[Tensors], list[Tensor]], *, capturable: bool, **options: Any
+    tensors: Tensors,
+    directions: Callable[[Tensors], list[Tensor]],
+    *,
+    capturable: bool,
+    stochastic: bool = False,
+    **options: Any,
 ) -> None:
     """One step of one parameter after the other; `directions` makes the v of each when its turn comes."""
     for param, momentum_buffer, step, compensation, exp_avg_sq, grad in zip(*tensors, strict=True):
@@ -24,6 +30,8 @@ def single_tensor_inna(
         start = start_of(step if capturable else step.item(), param, **options)
         keep, lr, push, damp, gain = coefficients(start, param, **options)
         theta = param if compensation is None else compensation  # with kahan_sum the step is summed up there
+        if rounds := stochastic and param.element_size() == 2:
+            theta = param.float()
 
         scale_(theta, keep)  # theta <- keep theta - lr u - push v
         if compensation is not None:
@@ -33,6 +41,8 @@ def single_tensor_inna(
         scale_(momentum_buffer, damp)  # u <- damp u + gain v
         add_(momentum_buffer, v, gain)
 
+        if rounds:
+            param.copy_(rounded(theta, param, step))
         step.add_(lr != 0)
         if compensation is not None:
             before = param.clone()
@@ -83,7 +93,8 @@ def take_step(
         for some in alike(tensors, capturable):
             multi_tensor_inna(some, directions, capturable=capturable, **options)
     else:
-        single_tensor_inna(tensors, directions, capturable=capturable, **options)
+        stochastic = group["stochastic_rounding"]
+        single_tensor_inna(tensors, directions, capturable=capturable, stochastic=stochastic, **options)
 
 
 def coupled_decay(group: dict[str, Any], sign: float) -> Number:
@@ -130,7 +141,9 @@ class INNA(InertialOptimizer):
         fused: one pass over memory. On a CPU it is compiled once, at first use, with the C++ compiler that
             the environment variable CXX names or the system's, and kept in ~/.cache/inna or the folder that
             INNA_CACHE_DIR names; on a GPU it needs Triton, and every decision stays on the device.
-        kahan_sum: sum up what 16-bit parameters lose by rounding (one more tensor of state).
+        kahan_sum: sum up what 16-bit parameters lose by rounding (one more tensor of state), or
+        stochastic_rounding: round 16-bit parameters up or down at random, so that they lose nothing on
+            average; not with foreach.
         state_dtype: dtype of the momentum, such as torch.float32 for bfloat16 parameters. None: as theirs.
 
     Raises:
@@ -169,6 +182,7 @@ class INNA(InertialOptimizer):
         fused: bool | None = None,
         kahan_sum: bool = False,
         state_dtype: torch.dtype | None = None,
+        stochastic_rounding: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -184,6 +198,7 @@ class INNA(InertialOptimizer):
             "fused": fused,
             "kahan_sum": kahan_sum,
             "state_dtype": state_dtype,
+            "stochastic_rounding": stochastic_rounding,
         }
         super().__init__(params, defaults)
 

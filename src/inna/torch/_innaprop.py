@@ -100,8 +100,9 @@ class INNAprop(InertialOptimizer):
         eps: added to the root, >= 0.
         weight_decay: lambda >= 0, decoupled.
         initial_speed: s >= 0, for u_0 = (s - beta) v_0. None is beta: the paper's start, without momentum.
-        maximize, foreach, capturable, differentiable, fused, kahan_sum, state_dtype: as in `INNA`. Give
-            float16 parameters a state of float32: in float16 the second moment underflows below .01.
+        maximize, foreach, capturable, differentiable, fused, kahan_sum, stochastic_rounding, state_dtype: as
+            in `INNA`. Give float16 parameters a state of float32: in float16 the second moment underflows
+            below .01.
 
     Raises:
         ValueError: an option is negative, NaN or infinite, or sigma is not below 1; the message names it.
@@ -140,6 +141,7 @@ class INNAprop(InertialOptimizer):
         fused: bool | None = None,
         kahan_sum: bool = False,
         state_dtype: torch.dtype | None = None,
+        stochastic_rounding: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -157,6 +159,7 @@ class INNAprop(InertialOptimizer):
             "fused": fused,
             "kahan_sum": kahan_sum,
             "state_dtype": state_dtype,
+            "stochastic_rounding": stochastic_rounding,
         }
         super().__init__(params, defaults)
 

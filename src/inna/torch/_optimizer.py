@@ -225,6 +225,10 @@ class InertialOptimizer(CheckpointedOptimizer):
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         if options["differentiable"] and options["foreach"]:
             raise RuntimeError("`foreach` does not support `differentiable`")
+        if options["stochastic_rounding"]:
+            for name in ("foreach", "differentiable", "kahan_sum"):
+                if options[name]:
+                    raise ValueError(f"stochastic_rounding and {name} cannot be True together: choose one")
         dtype = options["state_dtype"]
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise TypeError(f"state_dtype must be None or a floating point torch.dtype, got {dtype}")
@@ -240,7 +244,7 @@ def takes_foreach(params: list[Tensor], group: dict[str, Any]) -> bool:
     """Whether many parameters are updated at once: by default those on an accelerator."""
     if group["foreach"] is None:
         return (
-            not group["differentiable"]
+            not (group["differentiable"] or group["stochastic_rounding"])
             and all(p.device.type in ("cuda", "xpu") for p in params)
             and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
         )
