@@ -96,6 +96,14 @@ def test_a_network_of_two_hidden_layers_with_equal_kinks() -> None:
 UNDECIDED = FiniteSum([lambda x: abs(x[1] - np.sin(x[0])) - abs(x[1] - x[0]) + (x[1] - x[0]) / 2])
 
 
+def test_a_piece_in_a_thin_cusp_is_not_lost() -> None:
+    """Where x[0]^2 + 2 x[1]^3 < x[2] < 0, the gradient is (0, 0, -1)."""
+    found = FiniteSum([lambda x: abs(max(x[2], x[0] ** 2 + 2 * x[1] ** 3))]).clarke(np.zeros(3))
+    outer = found if found.exact else found.outer
+    assert outer is not None
+    assert outer.contains([0.0, 0.0, -1.0])
+
+
 def test_what_is_not_decided_is_said_and_enclosed() -> None:
     clarke = UNDECIDED.clarke([0.0, 0.0])
     assert not clarke.exact

@@ -115,16 +115,16 @@ def _is_combined_to_squares(functions: list[Rest], absorbing: bool) -> bool:
     squares = [m for m in monomials if _is_square(m)]
     bound = np.array([not (absorbing and any(_divides(e, m) for e in squares)) for m in monomials])
     slack = np.array([[float(m == e) for e in squares] for m in monomials]).reshape(len(monomials), -1)
-    ones = np.zeros(table.shape[1] + slack.shape[1])
-    ones[table.shape[1] :] = absorbing  # then some square must be left over
-    ones[: table.shape[1]] = not absorbing
+    slack = slack[:, slack[bound].any(0)]
+    # Some function must enter; and if squares are to absorb others, some square must be left over.
+    ones = np.repeat([not absorbing, absorbing], [table.shape[1], slack.shape[1]])
     rows = np.vstack([np.hstack([table, slack])[bound], ones])
     weights, residual = nnls(rows, np.append(np.zeros(len(rows) - 1), 1.0))
     if residual > 1e-10:
         return False
     left = dict(zip(monomials, (table @ weights[: table.shape[1]]).tolist(), strict=True))
     negative = [m for m in squares if left[m] < -NARROW]
-    return all(
+    return (not absorbing or bool(negative)) and all(
         abs(c) <= 1e-11 or m in negative or any(_divides(e, m) for e in negative) for m, c in left.items()
     )
 

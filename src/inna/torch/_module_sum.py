@@ -237,7 +237,7 @@ class Rectifiers(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _rectified(self, z: Tensor, negative: float) -> Tensor:
-        slopes = torch.where(z > 0, 1.0, negative)
+        slopes = torch.where(z > 0, torch.ones_like(z), negative)
         zero = (z.abs() <= self.tolerance * (1 + z.detach().abs().max())) & torch.tensor(z.requires_grad)
         for index in zero.nonzero().tolist():
             k = len(self.met)
