@@ -34,6 +34,134 @@ def a_process(*arguments: str) -> Done:
     return subprocess.run([sys.executable, "-m", "inna", *arguments], capture_output=True, text=True)
 
 
+OWN = ["--optimizer", "leaving.Own"]
+LABELS = ("INNA [a=0.5]", "x [/]", "_hidden :smile:", "γ₀", "$a$")
+
+
+def a_comparison(out: Path) -> list[str]:
+    """The arguments of a comparison that takes a second, with labels that mean something elsewhere."""
+    settings = [word for label in LABELS for word in ("--optimizer", f"sgd, label={label}")]
+    short = ["--grid", "0.1", "--epochs", "1", "--selection-epochs", "1", "--seeds", "1"]
+    return ["compare", *DIGITS, *settings, *short, "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    folder = tmp_path_factory.mktemp("compared")
+    return folder, inna(*a_comparison(folder))
+
+
+def test_labels_are_shown_as_they_are(compared: tuple[Path, Done]) -> None:
+    folder, done = compared
+    assert (done.returncode, done.stderr) == (0, "")
+    for shown in (done, inna("report", str(folder)), inna("status", str(folder))):
+        assert (shown.returncode, shown.stderr) == (0, "")
+        for label in LABELS:
+            assert f" {label} " in shown.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_narrow_encoding_of_the_output_ends_no_command(compared: tuple[Path, Done], encoding: str) -> None:
+    folder, done = compared
+    wide = [line for line in done.stdout.splitlines() if "γ" in line]
+    assert wide
+    narrow = os.environ | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "inna", "report", str(folder)]
+    shown = subprocess.run(command, env=narrow, capture_output=True)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert ("γ₀" in shown.stdout.decode(encoding)) == (encoding == "utf-8")
+    assert (r"\u03b3" in shown.stdout.decode(encoding)) == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["explain"], ["data", "list"], ["explain", "--lr", "x"], ["status", "/no"]]
+)
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_status(arguments: list[str], closed: str) -> None:
+    command = [sys.executable, "-m", "inna", *arguments]
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command], capture_output=True, text=True)
+    assert done.returncode == inna(*arguments).returncode
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_printed_into_a_closed_output_reaches_no_file(tmp_path: Path) -> None:
+    """The number of a closed descriptor goes to the next file that is opened, a lock or a record."""
+    (tmp_path / "loud.py").write_text(
+        "import os, torch\n"
+        "class Loud(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        os.write(1, b'loud')\n"
+        "        return super().step(closure)\n"
+    )
+    arguments = [
+        "train",
+        *DIGITS,
+        "--epochs",
+        "1",
+        "--optimizer",
+        "loud.Loud",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    command = [sys.executable, "-m", "inna", *arguments]
+    done = subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", *command], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert not [path for path in files if b"loud" in path.read_bytes().replace(b"loud.Loud", b"")]
+
+
+def test_a_forced_colour_puts_no_progress_bars_into_logs(tmp_path: Path) -> None:
+    colour = os.environ | {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}
+    command = [sys.executable, "-m", "inna", "train", *DIGITS, "--epochs", "1", "--out", str(tmp_path)]
+    done = subprocess.run(command, env=colour, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_tilde_is_the_home_folder(
+    compared: tuple[Path, Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = compared
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.chdir(tmp_path)
+    there = f"~/{folder.name}"
+    assert inna("run", f"{there}/plan.toml", "--out", there).returncode == 0
+    assert inna("explorer", "--out", there).stdout == f"{folder / 'explorer.html'}\n"
+    assert inna("status", there).stdout.endswith("Everything is done.\n")
+    assert inna("export", there).stdout == f"{folder / 'records.csv'}\n"
+    assert inna(*a_comparison(Path(there))).returncode == 0
+    assert digits(out=Path(there)).stdout.splitlines()[-1].startswith(str(folder))
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_onto_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("in the way")
+    done = digits("--tensorboard", out=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"inna: [Errno 17] File exists: '{tmp_path / 'tensorboard'}'\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "use"),
+    [
+        ("sys.exit()", ["--network", "leaving.net"]),
+        ("def net(shape, classes):\n    sys.exit()", ["--network", "leaving.net"]),
+        ("class Own:\n    def __init__(self, params, lr):\n        sys.exit()\n    def step(self): ...", OWN),
+        ("class Own(torch.optim.SGD):\n    def step(self, closure=None):\n        sys.exit()", OWN),
+    ],
+)
+def test_a_users_module_cannot_end_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, use: list[str]
+) -> None:
+    (tmp_path / "leaving.py").write_text(f"import sys, torch\n{code}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "leaving", raising=False)
+    done = digits(*use, out=tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "SystemExit" in done.stderr
+
+
 DIGITS = ["--dataset", "digits", "--network", "small", "--train-images", "100", "--test-images", "50"]
 
 

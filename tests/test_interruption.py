@@ -180,6 +180,19 @@ def test_ctrl_c_says_so_and_loses_nothing(undisturbed: Records, tmp_path: Path) 
     assert lasting(tmp_path / "runs") == of_figure2(undisturbed)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP])
+def test_other_signals_leave_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    process = command("figure2", tmp_path)
+    until(lambda: at_work(tmp_path))
+    offspring = children(process.pid)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 128 + number
+    assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
+    assert not list((tmp_path / "runs").glob(".at-work-*"))
+    until(lambda: not any(map(alive, offspring)))
+
+
 def test_a_damaged_record_stops_the_command_and_stays_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / RUNS[0].folder
     folder.mkdir(parents=True)

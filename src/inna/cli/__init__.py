@@ -7,13 +7,14 @@ import typer
 
 from .. import __version__
 from . import _datasets, _experiments, _mathematics, _results  # noqa: F401  (each adds its commands)
-from ._terminal import app, fail
+from ._terminal import app, fail, open_streams
 
 __all__ = ["app", "run"]
 
 
 def run() -> None:
-    """Run the command: 0 all well, 1 a user's mistake or a failing disk, 2 wrong usage, 130 interrupted."""
+    """Run the command: 0 all well, 1 a user's mistake or a failing disk, 2 wrong usage, 128 + n: signal n."""
+    open_streams()
     try:
         app()
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:

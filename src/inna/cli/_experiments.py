@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._terminal import DataDirOption, OutOption, app, at_work, show
+from ._terminal import DataDirOption, OutOption, app, at_home, at_work, show
 
 
 class Reproducible(StrEnum):
@@ -101,7 +101,10 @@ def run_(
         str, typer.Argument(metavar="PLAN", help="A plan's .toml file, or a preset's name.")
     ],
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Folder for records and report.  [default: results/PLAN]")
+        Path | None,
+        typer.Option(
+            "--out", help="Folder for records and report.  [default: results/PLAN]", callback=at_home
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     dataset: OnlyOption = None,
@@ -149,9 +152,9 @@ def compare(
     train_images: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
     test_images: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
     threads: Annotated[int, typer.Option(help="Of each run.")] = 1,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the plan, records and report.")] = Path(
-        "results/comparison"
-    ),
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Folder for the plan, records and report.", callback=at_home)
+    ] = Path("results/comparison"),
     data_dir: DataDirOption = None,
     device: DeviceOption = "cpu",
     engine: EngineOption = "local",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ._terminal import app, out, show
+from ._terminal import app, at_home, out, show
 
 
 class Format(StrEnum):
@@ -17,7 +17,7 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
-FolderArgument = Annotated[Path, typer.Argument(help="The folder that was --out.")]
+FolderArgument = Annotated[Path, typer.Argument(help="The folder that was --out.", callback=at_home)]
 
 
 @app.command()

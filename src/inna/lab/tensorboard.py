@@ -20,6 +20,7 @@ class Mirror:
 
     Raises:
         ModuleNotFoundError: TensorBoard is not installed.
+        OSError: the folder cannot be made.
 
     Example:
         >>> with Mirror(Path("results")):  # doctest: +SKIP
@@ -38,6 +39,7 @@ class Mirror:
             ) from None
         self._writer = SummaryWriter
         self._runs, self._target, self._every = folder / "runs", folder / "tensorboard", every
+        self._target.mkdir(parents=True, exist_ok=True)  # nothing later would say that it cannot be written
         self._copied: dict[Path, int] = {}
         self._writers: dict[Path, Any] = {}
         self._over = threading.Event()

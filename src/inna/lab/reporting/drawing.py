@@ -86,5 +86,6 @@ def _draw_line(ax: Axes, line: Line) -> None:
 
 
 def _text(text: str) -> str:
-    """Dollars are no mathematics, except for a decay's."""
-    return re.sub(r"k\^-(1/\w+|q\b)", r"$k^{-\1}$", text.replace("$", r"\$"))
+    """Dollars are no mathematics, except for a decay's; legends leave out what starts with an underscore."""
+    text = re.sub(r"k\^-(1/\w+|q\b)", r"$k^{-\1}$", text.replace("$", r"\$"))
+    return re.sub("^_", r"$\\_$", text)
