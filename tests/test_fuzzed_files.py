@@ -5,6 +5,7 @@ The cases are drawn with a fixed seed, so they are the same everywhere; INNA_FUZ
 
 import gzip
 import io
+import json
 import os
 import random
 import struct
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inna.lab import plan
+from inna.lab import plan, records
 from inna.lab.data import DataError, formats, own
 from inna.lab.running.lookup import looked_up
 
@@ -231,19 +232,66 @@ def a_plan(folder: Path, chance: Chance) -> Path:
     return path
 
 
+RECORD: dict[str, Any] = {
+    **{"epoch": 0, "train_loss": 2.3, "train_loss_running": None, "train_accuracy": 0.1, "test_loss": 2.3},
+    **{
+        "test_accuracy": 0.1,
+        "lr": 0.1,
+        "diverged": False,
+        "seconds": 0.5,
+        "time": "2026-01-01T00:00:00+00:00",
+    },
+    **{"host": "here", "process": 1, "worker": "local-0"},
+}
+
+
+def some_records(folder: Path, chance: Chance) -> Path:
+    """A run's records, of which an epoch is missing or twice, a field another, or some bytes damaged."""
+    epochs = [epoch for epoch in range(chance.randrange(6)) for _ in range(chance.choice([1] * 30 + [0, 2]))]
+    odd: tuple[Any, ...] = (
+        float("nan"),
+        float("inf"),
+        10**400,
+        -1,
+        True,
+        None,
+        "",
+        [],
+        {},
+        "2026",
+        "2026-01-01T00:00:00",
+    )
+    lines = []
+    for epoch in epochs:
+        record = {
+            key: chance.choice(odd) if chance.random() < 0.005 else value
+            for key, value in (RECORD | {"epoch": epoch}).items()
+            if chance.random() < 0.998
+        }
+        lines.append(json.dumps(record).encode() + chance.choice((b"\n",) * 30 + (b"", b"\r\n", b"\n\n")))
+    if chance.random() < 0.05:
+        lines.insert(
+            0, chance.choice((b"[" * 9000, b'{"epoch":' * 9000, b"9" * 9000, b"null", b"\xff")) + b"\n"
+        )
+    path = folder / "records.jsonl"
+    path.write_bytes(b"".join(lines) if chance.random() < 0.5 else spoilt(b"".join(lines), chance))
+    return path
+
+
 READERS: dict[str, tuple[Write, Callable[[Path], Any]]] = {
     "npz": (an_npz, own.read_npz),
     "idx": (two_idx, read_idx),
     "cifar": (two_cifar, read_cifar),
     "folder": (a_class_folder, own.read_folder),
     "plan": (a_plan, lambda path: looked_up(plan.load(str(path)))),
+    "records": (some_records, records.read),
 }
 
 
 def refusal(read: Callable[[Path], Any], given: Path) -> str | None:
     try:
         read(given)
-    except (DataError, plan.PlanError) as error:
+    except (DataError, plan.PlanError, records.RecordError) as error:
         return str(error)
     return None
 

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import requests
 import urllib3
-from filelock import FileLock, Timeout
 
 from ... import __version__
+from ..files import is_held, locked
 from .sources import DataError, File, Source, State
 
 __all__ = ["PAUSES", "fetch"]
@@ -81,16 +81,10 @@ def _missing(source: Source, home: Path) -> list[File]:
 
 @contextmanager
 def _alone(path: Path, on_progress: Progress) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if is_held(path):
         on_progress("waiting for another command", 0, 0)
-        lock.acquire()
-    try:
+    with locked(path):
         yield
-    finally:
-        lock.release()
 
 
 def _bring(
