@@ -231,6 +231,15 @@ def test_drawing_leaves_the_users_settings_alone_and_draws_the_same_twice(
     assert dict(mpl.rcParams) == before
 
 
+def test_a_label_that_starts_with_an_underscore_is_in_the_legend(tmp_path: Path) -> None:
+    x = np.array([1.0, 2.0])
+    named = [figures.Line(label, figures.Look("red"), x, x) for label in ("_mine", "yours", "_$a_b k^-1/2")]
+    fig = drawing.draw(figures.Picture("figure", "", "", [[figures.Panel("", "", "", named)]]))
+    style.save(fig, tmp_path, "figure")
+    shown = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert shown == [r"$\_$mine", "yours", r"$\_$\$a_b $k^{-1/2}$"]
+
+
 def test_dollars_in_a_label_are_no_mathematics(tmp_path: Path) -> None:
     setting = QUICK.settings[4].model_copy(update={"label": "costs $1_ or $2^"})
     one = curve(setting, 1.0)
