@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from inna.dynamics import DIN
 from inna.nonsmooth import (
@@ -498,25 +497,6 @@ def test_functions_that_are_no_polynomials_are_refused() -> None:
     for f, message in ((lambda x: np.exp(x[0]), "it takes exp"), (lambda x: x[0] ** 0.5, "the power 0.5")):
         with pytest.raises(ValueError, match=message):
             d_critical_values(FiniteSum([f]), 1)
-
-
-def test_without_tameness_the_critical_values_are_not_finite_in_number() -> None:
-    """J = exp(-1/x^2) sin(1/x) is smooth and no o-minimal structure holds it: Lemma 3.4 fails for it.
-
-    With s = 1/x, J' = exp(-s^2) s^2 (2 s sin s - cos s), and its zeros have different heights.
-    """
-    J = FiniteSum([lambda x: np.exp(-1 / x[0] ** 2) * np.sin(1 / x[0])])
-    counts, heights = [], []
-    for largest in (5, 10, 15):
-        s = np.linspace(1, largest, 200 * largest)
-        changes = np.flatnonzero(np.diff(np.sign(2 * s * np.sin(s) - np.cos(s))))
-        counts.append(len(changes))
-    for low in s[changes]:
-        root = brentq(lambda s: 2 * s * np.sin(s) - np.cos(s), low, low + s[1] - s[0], xtol=1e-15)
-        assert is_d_critical(J, [1 / root], tolerance=1e-12 * np.exp(-(root**2)) * root**3)
-        heights.append(J([1 / root]))
-    assert counts == [1, 3, 4]  # one more for every pi of 1/x, without end
-    assert (np.abs(heights[:-1]) > 1e6 * np.abs(heights[1:])).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
