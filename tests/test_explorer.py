@@ -15,11 +15,13 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
+from inna.dynamics import DIN, energy, lambda_range
 from inna.lab.gallery import explorer, figure1
+from inna.nonsmooth import FiniteSum
 
 Array = NDArray[np.float64]
 EVERY = 25  # of the points is compared
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
 
 class Player:
@@ -147,7 +149,7 @@ def test_on_a_phone_nothing_sticks_out_and_the_controls_are_in_view(player: Play
     player.page.set_viewport_size(PHONE)
     player.page.reload()
     assert player.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    for selector in ("#panel-a", "#objective", "#alpha", "#speed-value", "#captions"):
+    for selector in ("#panel-a", "#objective", "#energies", "#fit", "#alpha", "#speed-value", "#captions"):
         box = player.page.locator(selector).bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE["width"]
@@ -165,6 +167,110 @@ def test_turning_the_phone_draws_again(player: Player) -> None:
     assert narrow.shape[1] < wide.shape[1]
     assert narrow.shape[1] == round(player.page.locator("#panel-a").bounding_box()["width"])
     assert narrow.min() < 0.5
+
+
+def view(player: Player) -> list[list[float]]:
+    """What the trajectories show, once it has been drawn."""
+    player.points(0)
+    limits: list[list[float]] = player.page.evaluate(
+        "[explorer.panels[1].plot.xlim, explorer.panels[1].plot.ylim]"
+    )
+    return limits
+
+
+def test_the_minimum_is_marked_with_a_ring(player: Player) -> None:
+    player.page.uncheck("#continuous")
+    player.page.fill("#x-value", "-2")  # (a) now ends elsewhere
+    player.page.fill("#lr-value", "0.000001")
+    player.points(0)
+    dark = player.picture("#panel-a").max(-1) < 0.4
+    area = player.page.evaluate("explorer.panels[0].plot.area")
+    column = area["left"] + (1 + 2.2) / 4.4 * area["width"]
+    row = area["top"] + (2.2 - 1) / 2.4 * area["height"]
+    for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
+        x, y = int(column + 6 * np.cos(angle)), int(row + 6 * np.sin(angle))
+        assert dark[y - 1 : y + 2, x - 1 : x + 2].any()
+    assert player.complaints == []
+
+
+@pytest.mark.parametrize("i", [0, 1, 2])
+def test_beside_inna_lies_the_solution_of_the_continuous_system(player: Player, i: int) -> None:
+    player.points(i)
+    found = np.array(player.page.evaluate(f"Array.from(explorer.panels[{i}].path)")).reshape(-1, 2)
+    t = np.linspace(0, figure1.STEPS * figure1.LR, len(found))[::400]
+    J = FiniteSum([lambda p: 100 * (p[1] - abs(p[0])) ** 2 + abs(1 - p[0])])
+    panel = figure1.PRINTED[i]
+    exact = DIN.of(J, panel.alpha, panel.beta).solve_inclusion([-1.0, 1.5], t, initial_speed=0.1)
+    np.testing.assert_allclose(found[::400], exact.theta, atol=1e-6)
+    with_it = player.picture(f"#panel-{panel.name}")
+    player.page.uncheck("#continuous")
+    assert (with_it != player.picture(f"#panel-{panel.name}")).any()
+
+
+def test_a_solution_that_slides_into_the_minimum(player: Player) -> None:
+    player.page.click("#panel-c")
+    for name, value in (("lr", 0.0005), ("x", 0.6), ("y", 0.6), ("beta", 0.3)):
+        player.page.fill(f"#{name}-value", str(value))
+    player.points(2)
+    found = np.array(player.page.evaluate("Array.from(explorer.panels[2].path)")).reshape(-1, 2)
+    np.testing.assert_allclose(found[-1], [1, 1], atol=1e-4)
+    t = np.linspace(0, 44, len(found))[::4400]
+    J = FiniteSum([lambda p: 100 * (p[1] - abs(p[0])) ** 2 + abs(1 - p[0])])
+    exact = DIN.of(J, 1.3, 0.3).solve_inclusion([0.6, 0.6], t, initial_speed=0.1)
+    np.testing.assert_allclose(found[::4400], exact.theta, atol=1e-6)
+
+
+def test_the_energies_are_those_of_section_3(player: Player) -> None:
+    player.page.click("#panel-b")
+    points = player.points(1)
+    E, E_max, E_min = (
+        np.array(player.page.evaluate(f"Array.from(explorer.panels[1].energies[{k}])"))[::EVERY]
+        for k in range(3)
+    )
+    panel = figure1.PRINTED[1]
+    kinetic = E - 2 * (1 + panel.alpha * panel.beta) * points[:, 2]
+    low, high = lambda_range(panel.alpha, panel.beta)
+    np.testing.assert_allclose(E_max, high * points[:, 2] + kinetic / 2, rtol=1e-9)
+    np.testing.assert_allclose(E_min, low * points[:, 2] + kinetic / 2, rtol=1e-9)
+    np.testing.assert_allclose(E_min + E_max, E, rtol=1e-9)
+    v = np.array(figure1.objective(-1.0, 1.5)[1:])
+    assert E[0] == pytest.approx(float(energy(27.0, (0.1 - panel.beta) * v, panel.alpha, panel.beta)))
+    assert (np.diff(E) < 1e-3).all()
+    assert player.page.inner_text("#energies-of") == "b"
+    assert player.picture("#energies").min() < 0.5
+
+
+def test_one_can_zoom_fit_drag_and_come_back(player: Player) -> None:
+    whole = view(player)
+    assert whole == [[-2.2, 2.2], [-0.2, 2.2]]
+    player.page.click("#zoom-in")
+    assert view(player) == pytest.approx(np.array([[-1.1, 1.1], [0.4, 1.6]]))
+    player.page.click("#zoom-out")
+    player.page.click("#fit")
+    (left, right), (bottom, top) = view(player)
+    points = player.points(0)
+    assert left < points[:, 0].min() < left + 0.3
+    assert right - 0.3 < points[:, 0].max() < right
+    assert bottom < points[:, 1].min() < bottom + 0.3
+    assert top - 0.3 < points[:, 1].max() < top
+    player.page.click("#reset")
+    box = player.page.locator("#panel-b").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    player.page.mouse.move(x, y)
+    player.page.mouse.down()
+    player.page.mouse.move(x + 30, y, steps=3)
+    player.page.mouse.up()
+    (left, right), vertical = view(player)
+    assert left < -2.4
+    assert right - left == pytest.approx(4.4)
+    assert vertical == pytest.approx([-0.2, 2.2])
+    player.page.keyboard.down("Control")
+    player.page.mouse.wheel(0, -100)
+    player.page.keyboard.up("Control")
+    assert np.diff(view(player)[0])[0] < 4.0
+    player.page.click("#reset")
+    assert view(player) == whole
+    assert player.complaints == []
 
 
 def test_the_page_needs_nothing_else() -> None:

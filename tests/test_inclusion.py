@@ -239,3 +239,11 @@ def test_what_the_inclusion_refuses(follow: Callable[[], Any], message: str) -> 
 def test_too_many_switches_end_in_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"more than 2 switches between smooth pieces by t = 3\.958"):
         DIN.of(SUMS["|x|"][0]).solve_inclusion([1.0], [0.0, 15.0], max_switches=2)
+
+
+def test_a_kink_on_which_rounding_hides_that_it_is_slid_on() -> None:
+    J = SUMS["Figure 1"][0]
+    path = DIN.of(J, 3.98, 0.22058272941442778).solve_inclusion(
+        [0.0, 0.01], [0.0, 25.0], initial_speed=0.708418756913866
+    )
+    np.testing.assert_allclose(path.theta[-1], 1, atol=1e-3)

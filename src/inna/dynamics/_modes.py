@@ -20,7 +20,7 @@ Term = Callable[[Any], Any]
 MET = 1e-9  # a kink nearer than this is met
 DEAD = 1e-12  # how far beyond a kink its crossing is seen
 INSIDE = 1e-9  # how far out of DJ the sliding selection may be, relative to DJ's size
-ALONG = 1e-11  # a velocity across a kink below this, relative to its size, is along it
+ALONG = (1e-11, 1e-9, 1e-7)  # a velocity across a kink below this is along it, relative to DJ's size
 MOST_PIECES = 1000
 
 
@@ -172,19 +172,17 @@ def mode_at(terms: Sequence[Term], theta: Array, u: Array, beta: float) -> Mode:
     Raises:
         Undecided: they never do.
     """
-    direction: Array | None = None
-    seen: list[Mode] = []
-    slack = 0.0
-    for _ in range(20):
-        mode = Mode(tuple(tuple(_pieces(term, theta, direction, slack)) for term in terms))
-        if seen and mode == seen[-1]:
-            return mode
-        seen.append(mode)
-        hulls = [[piece.run(theta)[0] for piece in pieces] for pieces in mode.pieces]
-        wanted = -u / beta
-        back = MinkowskiSum(hulls, -wanted).least_norm()  # v + u / beta
-        direction = -beta * back
-        slack = ALONG * beta * _size(hulls)
+    for along in ALONG:  # the coarser where rounding in v has the pieces contradict each other
+        direction: Array | None = None
+        slack, last = 0.0, None
+        for _ in range(10):
+            mode = Mode(tuple(tuple(_pieces(term, theta, direction, slack)) for term in terms))
+            if mode == last:
+                return mode
+            last = mode
+            hulls = [[piece.run(theta)[0] for piece in pieces] for pieces in mode.pieces]
+            direction = -beta * MinkowskiSum(hulls, u / beta).least_norm()  # -beta (v + u / beta)
+            slack = along * beta * _size(hulls)
     raise Undecided(
         f"the pieces that meet at {theta} and the velocity contradict each other, whichever are taken"
     )

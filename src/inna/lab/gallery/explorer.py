@@ -1,4 +1,4 @@
-"""Figure 1 with handles: one page in which sliders redraw its trajectories and its objective at once."""
+"""Figure 1 with handles: one page with sliders that redraw its trajectories and energies at once."""
 
 from pathlib import Path
 
