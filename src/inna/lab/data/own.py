@@ -113,9 +113,7 @@ def _array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     with file.open(info) as member:
         shape, dtype = _npy_header(member)
         length = info.file_size - member.tell()
-    if not dtype.hasobject and (
-        dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != length  # of any other size: damaged
-    ):
+    if not dtype.hasobject and (dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != length):
         raise ValueError(f"its header says {_by(shape)} of {dtype}, it holds {length} bytes")
     with file.open(info) as member:
         array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
