@@ -247,3 +247,12 @@ def test_a_kink_on_which_rounding_hides_that_it_is_slid_on() -> None:
         [0.0, 0.01], [0.0, 25.0], initial_speed=0.708418756913866
     )
     np.testing.assert_allclose(path.theta[-1], 1, atol=1e-3)
+
+
+def test_at_the_zero_of_a_norm_it_says_that_it_cannot_go_on() -> None:
+    din = DIN.of(FiniteSum([lambda x: np.linalg.norm(x)]))
+    with pytest.raises(RuntimeError, match=r"end at t = 4\.8\d*\. There a term is stiff, or not piecewise"):
+        din.solve_inclusion([1.0, 0.3], [0.0, 15.0])
+    resting = Trajectory(din, np.linspace(0, 1, 5), np.zeros((5, 2)), np.array([[0.06, 0.08]] * 5))
+    decaying = Trajectory(din, resting.t, resting.theta, resting.u * np.exp(-10 * resting.t)[:, None])
+    assert din.check(decaying).residual < 1e-7  # v = -u / beta lies in the ball

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inna.dynamics import DIN, energy_rate, measured_rate, saddle_escapes, stochastic_limits
-from inna.nonsmooth import ReluNetwork
+from inna.nonsmooth import FiniteSum, ReluNetwork
 from inna.schedules import Schedule, constant, power
 
 Array = NDArray[np.float64]
@@ -154,8 +154,6 @@ def test_the_second_order_solver_asks_for_constants() -> None:
 
 
 def test_the_inclusion_with_varying_damping_passes_its_check() -> None:
-    from inna.nonsmooth import FiniteSum
-
     din = DIN.of(FiniteSum([lambda x: abs(x[0])]), lambda t: 3 / (1 + t), 0.1)
     path = din.solve_inclusion([1.0], np.linspace(0, 5, 501))
     assert din.check(path).residual < 1e-4

@@ -14,6 +14,9 @@ from ._modes import Mode, mode_at
 __all__ = ["follow"]
 
 Array = NDArray[np.float64]
+ADVICE = (
+    "There a term is stiff, or not piecewise smooth: at the zero of a Euclidean norm the solution may stick"
+)
 LOOKS = 4  # at a step, for switches within it
 
 
@@ -57,7 +60,7 @@ def follow(
             waiting.pop(0)
             continue
         solver = DOP853(
-            watched(_field(mode, damping, d), times[-1]),
+            watched(_field(mode, damping, d), times[-1], ADVICE),
             t,
             state,
             times[-1],

@@ -201,6 +201,7 @@ class DIN:
 
         the nearest element to -u/beta, not to 0: on \|x\| at 0 it is -u/beta. Switches, where a kink is met
         or v leaves DJ, are located to rounding. For convex J the solution is unique; else it is one of them.
+        The zero of a Euclidean norm is no kink in this sense: there an error ends the run.
 
         Args:
             theta: theta_0, shape (d,).
