@@ -130,6 +130,10 @@ def case(call: Callable[[], Any], message: str) -> Any:
             "the path must be one trajectory, not a batch, got theta of shape (10, 1, 1)",
         ),
         case(
+            lambda: shadow_distance(din.euler([1.0], 0.1, 9), DIN(lambda x: x, lambda t: 1.0), 0.1, 0.1),
+            "the system must have a constant alpha and beta",
+        ),
+        case(
             lambda: DIN(lambda x: x, alpha=lambda t: 1 - t).solve([1.0], [0.0, 2.0]),
             "alpha must be finite and non-negative",
         ),

@@ -56,7 +56,7 @@ def run(term: Term, theta: Array, answers: Answers) -> Array:
 
 
 def selection(terms: Sequence[Term], theta: Array) -> Array:
-    """An element of DJ: what automatic differentiation gives, relu'(0) = 0."""
+    """What automatic differentiation gives, relu'(0) = 0: an element of DJ almost everywhere."""
     return np.asarray(sum(run(term, theta, Answers()) for term in terms))
 
 

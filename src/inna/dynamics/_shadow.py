@@ -22,13 +22,13 @@ def shadow_distance(path: Trajectory, system: DIN, time: float, window: float, *
 
     Args:
         path: the run, one trajectory (no batch), beta > 0.
-        system: the system without noise; its gradient is an element of DJ.
+        system: the system without noise, alpha and beta constant; its gradient is an element of DJ.
         time: t; the window starts at the first point of the path from there on.
         window: T > 0; the path must reach t + T.
         lr: step with which the solution is integrated, small against those of the run.
 
     Raises:
-        ValueError: the path ends before t + T.
+        ValueError: the path ends before t + T, is a batch, or alpha or beta varies.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -43,6 +43,8 @@ def shadow_distance(path: Trajectory, system: DIN, time: float, window: float, *
     """
     non_negative(time=time)
     positive(window=window, lr=lr)
+    if callable(system.alpha) or callable(system.beta):
+        raise ValueError("the system must have a constant alpha and beta: its solutions start at time 0")
     if path.theta.ndim != 2:
         raise ValueError(
             f"the path must be one trajectory, not a batch, got theta of shape {path.theta.shape}"
