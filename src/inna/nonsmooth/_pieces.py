@@ -127,13 +127,13 @@ def _size(cones: Cones) -> float:
 
 def _hull(certain: list[Expansion], possible: list[Expansion]) -> MinkowskiSum:
     """The hull of the gradients, and around it that with the pieces in question."""
-    inner = np.unique([number.gradient for number in certain], axis=0)
-    outer = np.unique([number.gradient for number in certain + possible], axis=0)
     if any(number.cones for number in certain + possible):
         return hull_with_norms(certain, possible)
+    inner = np.unique([number.gradient for number in certain], axis=0)
     inside = MinkowskiSum([inner])
-    if all(inside.contains(v, 1e-12) for v in outer):
+    if all(inside.contains(number.gradient, 1e-12) for number in possible):
         return inside
+    outer = np.unique([number.gradient for number in certain + possible], axis=0)
     return MinkowskiSum([inner], exact=False, outer=MinkowskiSum([outer]))
 
 
@@ -146,27 +146,22 @@ def _refuse_jumps(pieces: list[Expansion], point: Array) -> None:
             f"a term is discontinuous at {point}, hence not locally Lipschitz: its pieces have there the "
             f"values {values.min():g} and {values.max():g}"
         )
-    by_sides = {piece.path.sides: piece for piece in pieces}
+    affine = [piece for piece in pieces if all(kink.rest == {} for kink in piece.path.kinks)]
+    by_sides = {piece.path.sides: piece for piece in affine}
+    normals = {piece.path.sides: np.array([kink.normal for kink in piece.path.kinks]) for piece in affine}
     for sides, piece in by_sides.items():
-        for k, kink in enumerate(piece.path.kinks):
-            across = by_sides.get((*sides[:k], -sides[k], *sides[k + 1 :]))
-            if across is None or not _differ_by_one(piece.path.kinks, across.path.kinks, k):
+        for k in np.flatnonzero(np.array(sides) > 0):
+            other = (*sides[:k], -1, *sides[k + 1 :])  # across the k-th kink, if the others are the same
+            if other not in by_sides or len(normals[other]) != len(normals[sides]):
                 continue
-            change = piece.gradient - across.gradient
-            along = change - (change @ kink.normal) * kink.normal
-            if np.linalg.norm(along) > 1e-9 * (1 + np.linalg.norm(change)):
+            differing = np.abs(normals[other] - normals[sides]).max(1) > 1e-12
+            normal, change = normals[sides][k], piece.gradient - by_sides[other].gradient
+            along = change - (change @ normal) * normal
+            if differing.sum() == 1 and np.linalg.norm(along) > 1e-9 * (1 + np.linalg.norm(change)):
                 raise ValueError(
                     f"a term is discontinuous at points near {point}, hence not locally Lipschitz: across a "
-                    f"kink with the normal {kink.normal} its gradient changes by {change}"
+                    f"kink with the normal {normal} its gradient changes by {change}"
                 )
-
-
-def _differ_by_one(kinks: list[Kink], others: list[Kink], k: int) -> bool:
-    """Whether two cells, between affine kinks, are neighbours across the k-th."""
-    return all(
-        a.rest == b.rest == {} and (i == k or np.allclose(a.normal, b.normal, rtol=0, atol=1e-12))
-        for i, (a, b) in enumerate(zip(kinks, others, strict=True))
-    )
 
 
 def _refuse_too_many(pieces: int) -> None:
