@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inna.hyperparameters import max_stable_lr
 from inna.torch import INNA, curvature
@@ -81,3 +82,21 @@ def test_bad_input_is_named(loss, frozen, words):
     theta = torch.ones(3, requires_grad=not frozen)
     with pytest.raises(ValueError, match=words):
         curvature(lambda: loss(theta), [theta])
+
+
+def test_attention_is_differentiated_twice():
+    """The quick kernels of attention can be differentiated once only."""
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    params = [p for name, p in layer.named_parameters() if name.startswith("self_attn")]
+
+    def loss():
+        return layer(x).square().mean()
+
+    ours = curvature(loss, params, tolerance=1e-8)
+    with sdpa_kernel(SDPBackend.MATH):
+        grads = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss(), params, create_graph=True)])
+        rows = [torch.autograd.grad(g, params, retain_graph=True) for g in grads]
+    hessian = torch.stack([torch.cat([part.reshape(-1) for part in row]) for row in rows])
+    assert ours == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-4)

@@ -1,6 +1,8 @@
 """Checkpoints: psi and the momentum, files of the authors' own optimizers, the dtypes of the state."""
 
+import sys
 import warnings
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -9,7 +11,7 @@ from torch.optim.optimizer import Optimizer
 
 from .. import reference
 
-__all__ = ["CheckpointedOptimizer", "state_dtype"]
+__all__ = ["CheckpointedOptimizer", "state_dtype", "step_dtype"]
 
 
 class CheckpointedOptimizer(Optimizer):
@@ -37,7 +39,7 @@ class CheckpointedOptimizer(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint: of this optimizer, or of the authors' own PyTorch optimizers.
 
-        The state keeps the dtype that `state_dtype` asks for; the base class would round it.
+        Moments get the dtype of `state_dtype`; if that is None, those that have their parameter's keep it.
         """
         final: dict[str, Any] = {}
         handle = self.register_load_state_dict_pre_hook(lambda _, loaded: final.update(loaded))
@@ -48,10 +50,12 @@ class CheckpointedOptimizer(Optimizer):
         for group, saved in zip(self.param_groups, final["param_groups"], strict=True):
             for param, key in zip(group["params"], saved["params"], strict=True):
                 for name in {*self.state_names, "psi"} & final["state"].get(key, {}).keys():
-                    dtype = state_dtype(param, group)
-                    if dtype != param.dtype:
-                        self.state[param][name] = final["state"][key][name].to(param.device, dtype)
+                    value, dtype = final["state"][key][name], state_dtype(param, group)
+                    kept = group["state_dtype"] is None and value.dtype == param.dtype
+                    if dtype != param.dtype and not kept:  # the base class has rounded it
+                        self.state[param][name] = value.to(param.device, dtype)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         foreign: dict[str, str] = {}
@@ -63,12 +67,10 @@ class CheckpointedOptimizer(Optimizer):
                     own["step"] = max(float(own.get("step", 1)), 1.0)
                     foreign |= differences(group, int(own["step"]))
                 if "step" in own:
-                    step = own["step"]
-                    own["step"] = step.reshape(()) if isinstance(step, Tensor) else torch.tensor(float(step))
+                    own["step"] = as_step(own["step"], group)
         if foreign:
-            warnings.warn(
-                f"this checkpoint will not continue as it began: {'; '.join(foreign.values())}", stacklevel=3
-            )
+            message = f"this checkpoint will not continue as it began: {'; '.join(foreign.values())}"
+            warnings.warn(message, stacklevel=callers_level())
 
     def _convert_psi(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
         """Turn a loaded psi into u, now that the weights are there; not in a dummy step."""
@@ -85,11 +87,34 @@ class CheckpointedOptimizer(Optimizer):
 
 
 def state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
-    """The dtype of the moments of a parameter."""
+    """The dtype of the moments of a parameter: 16 bits would lose 1 - alpha lr, and with it a long memory."""
     dtype: torch.dtype | None = group["state_dtype"]
     if dtype is None:
-        return param.dtype
+        return torch.promote_types(param.dtype, torch.float32)
     return dtype.to_complex() if param.is_complex() else dtype
+
+
+def step_dtype(group: dict[str, Any]) -> torch.dtype:
+    """The dtype of a count, as in torch.optim: never 16 bits, bfloat16 stays at 256."""
+    wide = torch.get_default_dtype() == torch.float64 and not group["fused"]
+    return torch.float64 if wide else torch.float32
+
+
+def as_step(step: float | Tensor, group: dict[str, Any]) -> Tensor:
+    """The number of steps as a tensor that can count on."""
+    if not isinstance(step, Tensor):
+        return torch.tensor(float(step), dtype=step_dtype(group))
+    step = step.reshape(())
+    return step if step.dtype in (torch.float32, torch.float64) else step.to(step_dtype(group))
+
+
+def callers_level() -> int:
+    """The `stacklevel` of a warning that points at the first line outside of torch and of this folder."""
+    inside = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def differences(group: dict[str, Any], step: int) -> dict[str, str]:

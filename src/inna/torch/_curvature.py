@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 __all__ = ["curvature"]
 
@@ -47,7 +48,8 @@ def curvature(
     inputs = [p for p in params if p.requires_grad]
     if not inputs:
         raise ValueError("no parameter requires a gradient: pass the parameters that the loss depends on")
-    with torch.enable_grad():
+    # the other kernels of attention can be differentiated once only
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         value = loss()
         if value.numel() != 1:
             raise ValueError(

@@ -9,22 +9,25 @@ from torch import Tensor
 from ._coefficients import Number, coefficients, start_of
 from ._optimizer import Tensors
 
-__all__ = ["alike", "foreach_add_", "foreach_scale_", "multi_tensor_inna"]
+__all__ = ["alike", "foreach_add", "foreach_add_", "foreach_scale_", "multi_tensor_inna", "zeros_unless"]
 
 
 def multi_tensor_inna(
     tensors: Tensors, directions: Callable[[Tensors], list[Tensor]], *, capturable: bool, **options: Any
 ) -> None:
     """One step of parameters that are `alike`, all at once; `directions` makes the v of a block of them."""
+    like = tensors.params[0]
     step = torch.stack(tensors.steps) if capturable else tensors.steps[0].item()
-    start = start_of(step, tensors.params[0], **options)
-    keep, lr, push, damp, gain = coefficients(start, tensors.params[0], **options)
+    start = start_of(step, like, **options)
+    keep, lr, push, damp, gain = coefficients(0.0 if capturable else start, like, **options)
     for block in [tensors] if capturable else blocks(tensors):
         params, momentum_buffers, compensations = block.params, block.momentum_buffers, block.compensations
         vs = list(directions(block))
         kahan = compensations[0] is not None
         thetas = compensations if kahan else params  # with kahan_sum the step is summed up there
 
+        if capturable and options["speed"] is not options["beta"]:  # each parameter has a start of its own
+            foreach_add_(momentum_buffers, vs, options["sign"] * start)
         foreach_scale_(thetas, keep)  # theta <- keep theta - lr u - push v
         if kahan:
             foreach_add_(compensations, params, keep - 1)
@@ -52,15 +55,29 @@ def count(steps: list[Tensor], lr: Number) -> None:
     torch._foreach_add_(steps, [one] * len(steps))
 
 
+def foreach_add(ys: list[Tensor], xs: list[Tensor], a: Number) -> list[Tensor]:
+    """Return y + a x for each pair; a tensor a has one element."""
+    if not isinstance(a, Tensor):
+        return list(torch._foreach_add(ys, xs, alpha=a))
+    sums = list(torch._foreach_mul(xs, a))
+    torch._foreach_add_(sums, ys)
+    return sums
+
+
 def foreach_add_(ys: list[Tensor], xs: list[Tensor], a: Number) -> None:
-    """Compute y <- y + a x in place for each pair; a tensor a has one element, or one for each pair."""
+    """Compute y <- y + a x in place for each pair; a tensor a has one element, or one for each pair.
+
+    One element takes a copy of the xs and few kernels. One for each pair takes some kernels for each.
+    """
     if not isinstance(a, Tensor):
         if a != 0:
             torch._foreach_add_(ys, xs, alpha=a)
+    elif a.dim() == 0:
+        torch._foreach_add_(ys, torch._foreach_mul([x.to(a.dtype) for x in xs], a))
     elif ys[0].element_size() < 4:
-        torch._foreach_add_(ys, torch._foreach_mul([x.to(a.dtype) for x in xs], a.expand(len(ys)).unbind()))
+        torch._foreach_add_(ys, torch._foreach_mul([x.to(a.dtype) for x in xs], a.unbind()))
     else:
-        torch._foreach_addcmul_(ys, xs, a.expand(len(ys)).unbind())
+        torch._foreach_addcmul_(ys, xs, a.unbind())
 
 
 def foreach_scale_(ys: list[Tensor], a: Number) -> None:
@@ -73,12 +90,21 @@ def foreach_scale_(ys: list[Tensor], a: Number) -> None:
         foreach_add_(ys, ys, a - 1)
 
 
+def zeros_unless(moves: Tensor, grads: list[Tensor]) -> list[Tensor]:
+    """Copies of the gradients; zeros, even for NaN and infinity, if `moves` is false."""
+    flat = torch.cat([grad.reshape(-1) for grad in grads]).masked_fill_(~moves.to(grads[0].device), 0)
+    pieces = flat.split([grad.numel() for grad in grads])
+    return [piece.view_as(grad) for piece, grad in zip(pieces, grads, strict=True)]
+
+
 def alike(tensors: Tensors, capturable: bool) -> list[Tensors]:
     """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each."""
     positions: dict[Any, list[int]] = {}
-    for i, (param, step) in enumerate(zip(tensors.params, tensors.steps, strict=True)):
+    of_each = zip(tensors.params, tensors.momentum_buffers, tensors.steps, strict=True)
+    for i, (param, momentum_buffer, step) in enumerate(of_each):
         first = None if capturable else step.item() == 0  # with capturable the device decides
-        positions.setdefault((param.device, param.dtype, first), []).append(i)
+        kind = param.device, param.dtype, momentum_buffer.dtype, first
+        positions.setdefault(kind, []).append(i)
     if len(positions) == 1:
         return [tensors]
     return [Tensors(*([column[i] for i in of_kind] for column in tensors)) for of_kind in positions.values()]

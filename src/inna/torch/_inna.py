@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from ._coefficients import coefficients, start_of
-from ._foreach import alike, multi_tensor_inna
+from ._foreach import alike, foreach_add, multi_tensor_inna, zeros_unless
 from ._fused import fused_step
 from ._optimizer import InertialOptimizer, Number, Tensors, on_device, takes_foreach
 from ._rounding import rounded
@@ -50,6 +50,14 @@ def single_tensor_inna(
             compensation.add_(before.sub_(param))  # what the rounding of param lost
 
 
+def add(ys: list[Tensor], xs: list[Tensor], a: Number) -> list[Tensor]:
+    """Return y + a x for each pair."""
+    sums = [y.clone() for y in ys]
+    for y, x in zip(sums, xs, strict=True):
+        add_(y, x, a)
+    return sums
+
+
 def add_(y: Tensor, x: Tensor, a: Number) -> None:
     """Compute y <- y + a x in place."""
     if not isinstance(a, Tensor):
@@ -75,19 +83,17 @@ def take_step(
     if group["fused"]:
         fused_step(tensors, group, options, optimizer.gradient_scale())
         return
-    capturable, foreach = on_device(group), takes_foreach(tensors.params, group)
+    capturable, foreach, lr = on_device(group), takes_foreach(tensors.params, group), options["lr"]
     coupled = coupled_decay(group, options["sign"])
 
     def directions(some: Tensors) -> list[Tensor]:
-        if isinstance(coupled, Tensor):
-            grads = [grad + coupled * param for grad, param in zip(some.grads, some.params, strict=True)]
-            some = some._replace(grads=grads)
-        elif coupled != 0 and foreach:
-            some = some._replace(grads=list(torch._foreach_add(some.grads, some.params, alpha=coupled)))
-        elif coupled != 0:
-            grads = [grad.add(p, alpha=coupled) for grad, p in zip(some.grads, some.params, strict=True)]
-            some = some._replace(grads=grads)
-        return optimizer.directions(some, group, options["lr"])
+        params, grads = some.params, some.grads
+        if isinstance(lr, Tensor) and not torch.is_grad_enabled():  # 0 times NaN is no 0
+            grads = zeros_unless(lr != 0, grads)
+        if isinstance(coupled, Tensor) or coupled != 0:
+            added = foreach_add if foreach else add
+            grads = added(grads, params, coupled)
+        return optimizer.directions(some._replace(grads=grads), group, lr)
 
     if foreach:
         for some in alike(tensors, capturable):
@@ -128,7 +134,8 @@ class INNA(InertialOptimizer):
             change from step to step, as lr may; the momentum is kept.
         initial_speed: s >= 0: the first step starts with velocity -s v_0, that is with u_0 = (s - beta) v_0.
             1 is the paper's start; `beta`, also written None, starts without momentum as the authors' PyTorch
-            code does.
+            code does. With 1 the loss often rises above its start in the first 1 / (alpha lr) steps, as the
+            start alone moves theta by about v_0 / alpha: use None, or a smaller lr at first, to avoid it.
         weight_decay: lambda >= 0: adds lambda theta to the gradient, or
         decoupled_weight_decay: shrinks theta by the factor 1 - lr lambda instead; the momentum stays.
         maximize: climb instead of descend.
@@ -144,7 +151,8 @@ class INNA(InertialOptimizer):
         kahan_sum: sum up what 16-bit parameters lose by rounding (one more tensor of state), or
         stochastic_rounding: round 16-bit parameters up or down at random, so that they lose nothing on
             average; not with foreach.
-        state_dtype: dtype of the momentum, such as torch.float32 for bfloat16 parameters. None: as theirs.
+        state_dtype: dtype of the momentum. None: as the parameter's, but float32 for 16 bits, in which a long
+            memory would be lost; a checkpoint's 16 bits stay until a dtype is given, at any time.
 
     Raises:
         ValueError: an option is negative, NaN or infinite; the message names it.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from ._coefficients import Number, exact
-from ._foreach import foreach_add_, foreach_scale_
+from ._foreach import foreach_scale_
 from ._inna import add_, scale_, take_step
 from ._optimizer import InertialOptimizer, Tensors, on_device, takes_foreach
 
@@ -53,14 +53,21 @@ def multi_tensor_scaled(
     foreach_scale_(squares, 1 - fresh)
     if isinstance(fresh, Tensor):
         wide = [grad.to(dtype) for grad in grads]
-        foreach_add_(squares, list(torch._foreach_mul(wide, wide)), fresh)
+        new = torch._foreach_mul(wide, wide)
+        torch._foreach_mul_(new, fresh)
+        torch._foreach_add_(squares, new)
+        del new
     else:
         torch._foreach_addcmul_(squares, grads, grads, value=fresh)
     if squares[0] is not exp_avg_sqs[0]:
         torch._foreach_copy_(exp_avg_sqs, squares)
     scaled = list(torch._foreach_div(squares, corrections))
     torch._foreach_sqrt_(scaled)
-    torch._foreach_add_(scaled, above_0(eps, squares[0], lr))
+    small = above_0(eps, squares[0], lr)
+    if isinstance(small, Tensor):
+        torch._foreach_add_(scaled, small, alpha=1)  # without alpha torch would read it as a number
+    else:
+        torch._foreach_add_(scaled, small)
     torch._foreach_reciprocal_(scaled)
     torch._foreach_mul_(scaled, grads)
     return scaled
@@ -69,7 +76,7 @@ def multi_tensor_scaled(
 def above_0(eps: float, square: Tensor, lr: Number) -> Number:
     """What is added to the root, so that nothing is divided by 0, not even if lr is 0 in the first step."""
     eps = max(eps, torch.finfo(square.dtype).tiny)
-    return eps + (lr == 0).to(square.device, torch.float64) if isinstance(lr, Tensor) else eps
+    return eps + (lr == 0).to(square) if isinstance(lr, Tensor) else eps
 
 
 def weight_of_new(lr: Number, square: Tensor, sigma: float) -> Number:
@@ -101,8 +108,8 @@ class INNAprop(InertialOptimizer):
         weight_decay: lambda >= 0, decoupled.
         initial_speed: s >= 0, for u_0 = (s - beta) v_0. None is beta: the paper's start, without momentum.
         maximize, foreach, capturable, differentiable, fused, kahan_sum, stochastic_rounding, state_dtype: as
-            in `INNA`. Give float16 parameters a state of float32: in float16 the second moment underflows
-            below .01.
+            in `INNA`. A second moment of float16 underflows where gradients are below .01, and overflows
+            above 256.
 
     Raises:
         ValueError: an option is negative, NaN or infinite, or sigma is not below 1; the message names it.

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, overload
 import torch
 from torch import Tensor
 
-from ._checkpoints import CheckpointedOptimizer, state_dtype
+from ._checkpoints import CheckpointedOptimizer, state_dtype, step_dtype
 from ._coefficients import Number
 
 __all__ = ["InertialOptimizer", "Number", "Tensors", "on_device", "takes_foreach"]
 
 _FUSED_DEVICES = ["cpu", "cuda"]
+_STATE_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
 class Tensors(NamedTuple):
@@ -70,6 +71,7 @@ class InertialOptimizer(CheckpointedOptimizer):
         Args:
             closure: evaluates the model again and returns the loss; called once, with gradients enabled.
         """
+        self._check_capture()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -81,6 +83,17 @@ class InertialOptimizer(CheckpointedOptimizer):
                 else:
                     self._step_group(index)
         return loss
+
+    def _check_capture(self) -> None:
+        """A CUDA graph of a step would repeat at every replay what was decided on the host."""
+        if torch.compiler.is_compiling() or not torch.cuda.is_initialized():
+            return
+        capturable = all(group["capturable"] for group in self.param_groups)
+        if not capturable and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(
+                f"Attempting CUDA graph capture of step() for an instance of {type(self).__name__} but "
+                "param_groups' capturable is False."
+            )
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _step_eagerly(self, index: int) -> None:
@@ -124,7 +137,8 @@ class InertialOptimizer(CheckpointedOptimizer):
         # Under these flags a state of another setting may lack something, or have its step on a CPU.
         on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
         fused, kahan, states = group["fused"], group["kahan_sum"], self.state
-        check = kahan or group["capturable"] or on_gpu
+        check = kahan or group["capturable"] or on_gpu or group["state_dtype"] is not None
+        adaptive = "exp_avg_sq" in self.state_names
         has_complex = False
         for param in group["params"]:
             grad = param.grad
@@ -136,15 +150,19 @@ class InertialOptimizer(CheckpointedOptimizer):
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
                 )
             state = states[param]
-            if "momentum_buffer" not in state or check:
-                if "psi" in state and not self._convert_psi(param, state, group):
-                    continue
-                self._complete_state(param, state, group)
+            complete = (
+                not check
+                and "momentum_buffer" in state
+                and (not adaptive or "exp_avg_sq" in state)
+                and (not fused or state["step"].dtype == torch.float32)
+            )
+            if not complete and not self._complete_state(param, state, group):
+                continue
             params.append(param)
             momentum_buffers.append(state["momentum_buffer"])
             steps.append(state["step"])
             compensations.append(state["compensation"] if kahan else None)
-            exp_avg_sqs.append(state.get("exp_avg_sq"))
+            exp_avg_sqs.append(state["exp_avg_sq"] if adaptive else None)
             if not fused:  # a fused kernel casts by itself
                 dtype = param.dtype
                 has_complex = has_complex or dtype.is_complex
@@ -152,28 +170,43 @@ class InertialOptimizer(CheckpointedOptimizer):
             grads.append(grad)
         return has_complex
 
-    def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Create what is missing; the momentum u_0 = 0 is what it is before the first step."""
+    def _complete_state(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
+        """Create what is missing; the momentum u_0 = 0 is what it is before the first step.
+
+        Returns whether it is complete: a dummy step leaves a loaded psi as it is.
+        """
         if group["fused"] and not (param.device.type in _FUSED_DEVICES and param.is_floating_point()):
             raise RuntimeError(
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                 f"{_FUSED_DEVICES} but {param.dtype} and {param.device.type}; use foreach=True"
             )
+        missing = [name for name in self.state_names if name not in state]
+        if missing == ["exp_avg_sq"] or ("psi" in state and "exp_avg_sq" in missing):
+            raise ValueError(
+                "INNAprop needs exp_avg_sq in the state of each parameter, and this state is INNA's or lacks "
+                "it: load one of INNAprop, or start anew with optimizer.state.clear()"
+            )
+        if "psi" in state and not self._convert_psi(param, state, group):
+            return False
         device = param.device if group["capturable"] or group["fused"] else torch.device("cpu")
         if "step" not in state:
-            wide = torch.get_default_dtype() == torch.float64 and not group["fused"]
-            state["step"] = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device=device)
+            state["step"] = torch.tensor(0.0, dtype=step_dtype(group), device=device)
         elif state["step"].device != device and device == param.device:
             state["step"] = state["step"].to(device)
+        if group["fused"]:
+            state["step"] = state["step"].to(torch.float32)
+        dtype = state_dtype(param, group)
         for name in self.state_names:
             if name not in state:
-                dtype = state_dtype(param, group)
                 state[name] = torch.zeros_like(param, dtype=dtype, memory_format=torch.preserve_format)
+            elif group["state_dtype"] is not None and state[name].dtype != dtype:
+                state[name] = state[name].to(dtype)
         if group["kahan_sum"]:  # in the dtype of the parameter, also when the model has got another
             if "compensation" not in state:
                 state["compensation"] = torch.zeros_like(param, memory_format=torch.preserve_format)
             elif state["compensation"].dtype != param.dtype:
                 state["compensation"] = state["compensation"].to(param.dtype)
+        return True
 
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         """The numbers of a step, of which some may be tensors."""
@@ -182,13 +215,16 @@ class InertialOptimizer(CheckpointedOptimizer):
         scheduled = {name: group[name] for name in ("lr", "alpha", "beta")}
         if torch.compiler.is_compiling() and not all(isinstance(v, Tensor) for v in scheduled.values()):
             scheduled = self._tensors(group)
-        speed = scheduled["beta"] if group["initial_speed"] is None else group["initial_speed"]
-        options = {**scheduled, "speed": speed, "decay": decay, "sign": sign}
-        keep = on_device(group) or group["fused"]  # each fused kernel reads a tensor where it is
-        return {
-            name: value.reshape(()) if keep and isinstance(value, Tensor) else float(value)
-            for name, value in options.items()
-        }
+        options = {**scheduled, "speed": group["initial_speed"], "decay": decay, "sign": sign}
+        tensors_stay = on_device(group) or group["fused"]  # each fused kernel reads a tensor where it is
+        for name, value in options.items():
+            if isinstance(value, Tensor) and tensors_stay:
+                options[name] = value.reshape(())
+            elif value is not None:
+                options[name] = float(value)
+        if group["initial_speed"] is None:
+            options["speed"] = options["beta"]
+        return options
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _tensors(self, group: dict[str, Any]) -> dict[str, Tensor]:
@@ -230,8 +266,9 @@ class InertialOptimizer(CheckpointedOptimizer):
                 if options[name]:
                     raise ValueError(f"stochastic_rounding and {name} cannot be True together: choose one")
         dtype = options["state_dtype"]
-        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise TypeError(f"state_dtype must be None or a floating point torch.dtype, got {dtype}")
+        if dtype is not None and dtype not in _STATE_DTYPES:
+            names = ", ".join(str(each) for each in _STATE_DTYPES)
+            raise TypeError(f"state_dtype must be None, {names}, got {dtype}")
         super().add_param_group(param_group)
 
 
