@@ -57,7 +57,8 @@ def test_foreach_allocates_at_most_one_intermediate_and_mostly_none(case):
     options = case.options
     coupled = options.get("weight_decay") and not options.get("decoupled_weight_decay")
     one = case.cls is INNAprop or coupled or options.get("kahan_sum")
-    assert allocated(case(parameters(), foreach=True)) <= (1.01 if one else 0.01)
+    another = options.get("capturable") and isinstance(options["lr"], torch.Tensor)  # for fewer kernels
+    assert allocated(case(parameters(), foreach=True)) <= bool(one) + bool(another) + 0.01
 
 
 @pytest.mark.parametrize("case", BOTH, ids=str)

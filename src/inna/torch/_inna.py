@@ -134,8 +134,8 @@ class INNA(InertialOptimizer):
             change from step to step, as lr may; the momentum is kept.
         initial_speed: s >= 0: the first step starts with velocity -s v_0, that is with u_0 = (s - beta) v_0.
             1 is the paper's start; `beta`, also written None, starts without momentum as the authors' PyTorch
-            code does. With 1 the loss often rises above its start in the first 1 / (alpha lr) steps, as the
-            start alone moves theta by about v_0 / alpha: use None, or a smaller lr at first, to avoid it.
+            code does. Along a curvature L the start swings theta to s sqrt(L) times its distance from the
+            minimum: with 1 the loss rises at first, often for 20 steps, where L > 1. None avoids it.
         weight_decay: lambda >= 0: adds lambda theta to the gradient, or
         decoupled_weight_decay: shrinks theta by the factor 1 - lr lambda instead; the momentum stays.
         maximize: climb instead of descend.

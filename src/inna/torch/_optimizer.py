@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from ._checkpoints import CheckpointedOptimizer, state_dtype, step_dtype
 from ._coefficients import Number
@@ -29,6 +30,10 @@ class Tensors(NamedTuple):
 
 class InertialOptimizer(CheckpointedOptimizer):
     """The base of INNA and INNAprop: both take the step of `_update`, along the v of `directions`."""
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        self._check(defaults)
+        super().__init__(params, defaults)
 
     def directions(self, tensors: Tensors, group: dict[str, Any], lr: Number) -> list[Tensor]:
         """The v that drives the inertia, here the gradients. A subclass may drive it by anything else.
@@ -245,7 +250,10 @@ class InertialOptimizer(CheckpointedOptimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, at any time; its parameters have a start of their own."""
-        options = {**self.defaults, **param_group}
+        self._check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "alpha", "beta", "initial_speed", "weight_decay", "sigma", "eps"):
             value = options.get(name)
             if isinstance(value, Tensor) and value.numel() != 1:
@@ -269,7 +277,6 @@ class InertialOptimizer(CheckpointedOptimizer):
         if dtype is not None and dtype not in _STATE_DTYPES:
             names = ", ".join(str(each) for each in _STATE_DTYPES)
             raise TypeError(f"state_dtype must be None, {names}, got {dtype}")
-        super().add_param_group(param_group)
 
 
 def on_device(group: dict[str, Any]) -> bool:
