@@ -122,6 +122,8 @@ def step(cls: type[INNA], rows: list[Row], options: dict[str, Any], **flags: Any
         state = {name: drawn.tensor for name, drawn in row.items() if name not in ("param", "grad")}
         optimizer.state[param] = state
     optimizer.step()
+    for param, row in zip(params, rows, strict=True):  # a fused step may have taken a float32 copy
+        row["step"].tensor.copy_(optimizer.state[param]["step"])
 
 
 def fuzz(seed: int) -> bool:

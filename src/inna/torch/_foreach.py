@@ -93,7 +93,7 @@ def foreach_scale_(ys: list[Tensor], a: Number) -> None:
 def zeros_unless(moves: Tensor, grads: list[Tensor]) -> list[Tensor]:
     """Copies of the gradients; zeros, even for NaN and infinity, if `moves` is false."""
     flat = torch.cat([grad.reshape(-1) for grad in grads]).masked_fill_(~moves.to(grads[0].device), 0)
-    pieces = flat.split([grad.numel() for grad in grads])
+    pieces = torch.split(flat, [grad.numel() for grad in grads])
     return [piece.view_as(grad) for piece, grad in zip(pieces, grads, strict=True)]
 
 

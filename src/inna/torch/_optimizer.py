@@ -91,7 +91,7 @@ class InertialOptimizer(CheckpointedOptimizer):
 
     def _check_capture(self) -> None:
         """A CUDA graph of a step would repeat at every replay what was decided on the host."""
-        if torch.compiler.is_compiling() or not torch.cuda.is_initialized():
+        if torch.compiler.is_compiling() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return
         capturable = all(group["capturable"] for group in self.param_groups)
         if not capturable and torch.cuda.is_current_stream_capturing():
