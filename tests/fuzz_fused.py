@@ -105,6 +105,8 @@ def rows_of(r: random.Random, adaptive: bool, options: dict[str, Any]) -> list[R
         row = r.choice(rows)
         name = r.choice(list(row))
         row[name] = damaged(r, row[name])
+        if name == "step":
+            row[name].memory.round_()
     return rows
 
 

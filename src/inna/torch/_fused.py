@@ -16,11 +16,6 @@ Amp = tuple[Tensor | None, Tensor | None]  # GradScaler's grad_scale and found_i
 
 def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any], amp: Amp) -> None:
     """One step of the parameters of a group in one pass over memory; obeys GradScaler."""
-    if "sigma" in group and any(exp_avg_sq is None for exp_avg_sq in tensors.exp_avg_sqs):
-        raise ValueError(
-            "INNAprop needs exp_avg_sq in the state of each parameter, and this state is INNA's or lacks it: "
-            "load one of INNAprop, or start anew with optimizer.state.clear()"
-        )
     devices = [param.device for param in tensors.params]
     for device in dict.fromkeys(devices):
         kernel_for(device.type)(_of_device(tensors, devices, device), group, options, amp)

@@ -47,7 +47,7 @@ def fused_cpu_step(
         tensors.params,
         tensors.grads,
         tensors.momentum_buffers,
-        tensors.exp_avg_sqs if "sigma" in group else [],
+        [] if tensors.exp_avg_sqs[0] is None else tensors.exp_avg_sqs,  # all of them, or none
         tensors.compensations if group["kahan_sum"] else [],
         tensors.steps,
         *(lr, alpha, beta, speed, decay, coupled, sigma, eps, scale),

@@ -198,7 +198,7 @@ class InertialOptimizer(CheckpointedOptimizer):
             state["step"] = torch.tensor(0.0, dtype=step_dtype(group), device=device)
         elif state["step"].device != device and device == param.device:
             state["step"] = state["step"].to(device)
-        if group["fused"]:
+        if group["fused"] and state["step"].dtype == torch.float64:  # counted under that default dtype
             state["step"] = state["step"].to(torch.float32)
         dtype = state_dtype(param, group)
         for name in self.state_names:
