@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 
 from .figures import Line, Panel
 
@@ -26,6 +25,8 @@ MARKED = 14
 @cache
 def javascript() -> str:
     """The source of plotly.js, which asks nobody for anything."""
+    from plotly.offline import get_plotlyjs  # not at the top: a report without experiments has no plots
+
     return str(get_plotlyjs())
 
 
