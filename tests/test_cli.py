@@ -242,7 +242,7 @@ def test_the_version() -> None:
         (["--lr", "-1"], "lr: Input should be greater than 0, got -1.0"),
         (["--lr", "nan"], "lr: Input should be a finite number, got nan"),
         (["-o", "alpha=-0.5"], "alpha must be finite and non-negative, got -0.5"),
-        (["-o", "beta=nan"], "beta must be finite and non-negative, got nan"),
+        (["-o", "beta=nan"], "options.beta: Input should be true, false, a finite number"),
         (["-o", "gamma=1"], "inna does not take these options"),
         (["-o", "alpha"], "an option is written name=value, got 'alpha'"),
         (["--q", "-1"], "q: Input should be greater than or equal to 0, got -1.0"),
@@ -289,7 +289,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
             ["compare", *DIGITS, "--optimizer", "sgd, grid=0"],
             "settings.0.grid.0: Input should be greater than 0",
         ),
-        (["explain", "--curvature", "0"], "curvature must be positive, got 0.0"),
+        (["explain", "--curvature", "0"], "curvature must be positive and finite"),
         (["explain", "--alpha", "-1"], "alpha must be finite and non-negative, got -1.0"),
     ],
 )

@@ -1,12 +1,13 @@
 """The commands that run experiments: reproduce, run, compare, train."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import TaskID
 
 from ._terminal import DataDirOption, OutOption, app, at_home, at_work, show
 
@@ -70,33 +71,27 @@ def reproduce(
     if target is Reproducible.theory:
         _draw_theory(out_dir)
         return
-    from ..lab import files, plan, style
-    from ..lab.gallery import figure1
-    from ..lab.reporting import page
+    from .. import lab
+    from ..lab import plan
 
-    device = device if target is Reproducible.figure1 else _torch_device(device, engine)
-    loaded = plan.load(preset, datasets=dataset or (), device=device)
     numbers = [1, 2, 3, 4] if target is Reproducible.all else [int(target[-1])]
-    out_dir.mkdir(parents=True, exist_ok=True)
-    results = []
-    if numbers != [1]:
-        from ..lab.running.lookup import looked_up
-
-        loaded = looked_up(loaded)
-        cluster = {"engine": engine, "address": address, "jobs": jobs}
-        results = _carry_out(loaded, numbers, out_dir, data_dir, tensorboard, cluster)
-    paths = []
-    with files.locked(out_dir / ".lock"):
-        if 1 in numbers:
-            paths = [*style.save(figure1.draw(), out_dir, "figure1"), out_dir / "figure1.csv"]
-            files.write_atomically(paths[-1], figure1.trajectories_csv().encode())
-        drawn = {figure1.TITLE: paths[1]} if paths else {}
-        paths += page.publish(out_dir, loaded, results, drawn=drawn)
-    show(loaded, results, paths)
+    loaded = plan.load(preset, datasets=dataset or (), device=device)
+    cluster: dict[str, Any] = {"engine": engine, "address": address, "jobs": jobs}
+    with progressing() as progress:
+        found = lab.run(
+            loaded,
+            out_dir,
+            figures=numbers,
+            data_dir=data_dir,
+            tensorboard=tensorboard,
+            progress=progress,
+            **cluster,
+        )
+    show(found.plan, found.results, found.files)
 
 
 @app.command("run")
-def run_(
+def run_plan(
     plan_file: Annotated[
         str, typer.Argument(metavar="PLAN", help="A plan's .toml file, or a preset's name.")
     ],
@@ -118,18 +113,21 @@ def run_(
 
     It can be stopped or killed at any moment; the same command goes on from there.
     """
+    from .. import lab
     from ..lab import plan
-    from ..lab.running.lookup import looked_up
 
     loaded = plan.load(plan_file, datasets=dataset or (), device=device)
-    loaded = looked_up(loaded)
-    _torch_device(loaded.device, engine)
     out_dir = out_dir or Path("results") / plan.file_name(loaded.name)
-    _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
+    cluster: dict[str, Any] = {"engine": engine, "address": address, "jobs": jobs}
+    with progressing() as progress:
+        found = lab.run(
+            loaded, out_dir, data_dir=data_dir, tensorboard=tensorboard, progress=progress, **cluster
+        )
+    show(found.plan, found.results, found.files)
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def compare_optimizers(
     optimizer: Annotated[
         list[str],
         typer.Option(
@@ -166,33 +164,37 @@ def compare(
 
     The plan is written to OUT/plan.toml, to be edited and given to `inna run`.
     """
-    from ..lab import comparing, plan
-    from ..lab.running.lookup import looked_up
+    from .. import lab
 
-    loaded = comparing.plan(
-        optimizer,
-        dataset=dataset,
-        network=network,
-        train=train_images,
-        test=test_images,
-        grid=grid,
-        epochs=epochs,
-        selection_epochs=selection_epochs or max(1, epochs // 4),
-        seeds=list(range(seeds)),
-        batch_size=batch_size,
-        init=init,
-        sampling=sampling,
-        threads=threads,
-        device=_torch_device(device, engine),
-    )
-    loaded = looked_up(loaded)
-    comparing.keep(out_dir / "plan.toml", loaded)
-    loaded = plan.load(str(out_dir / "plan.toml"))
-    _run(loaded, out_dir, data_dir, tensorboard, {"engine": engine, "address": address, "jobs": jobs})
+    with progressing() as progress:
+        found = lab.compare(
+            optimizer,
+            dataset=dataset,
+            network=network,
+            out=out_dir,
+            grid=grid,
+            epochs=epochs,
+            selection_epochs=selection_epochs,
+            seeds=seeds,
+            train=train_images,
+            test=test_images,
+            batch_size=batch_size,
+            init=init,
+            sampling=sampling,
+            threads=threads,
+            device=device,
+            data_dir=data_dir,
+            engine=engine,
+            address=address,
+            jobs=jobs,
+            tensorboard=tensorboard,
+            progress=progress,
+        )
+    show(found.plan, found.results, found.files)
 
 
-@app.command()
-def train(
+@app.command("train")
+def train_once(
     dataset: Annotated[
         str,
         typer.Option(help="A name that `inna data list` shows, or your own .npz file or folder of images."),
@@ -223,9 +225,9 @@ def train(
     tensorboard: TensorboardOption = False,
 ) -> None:
     """Train one network once, and record every epoch; the same command goes on after an interruption."""
-    from ..lab import imports, plan, records
-    from ..lab.running import execution
-    from ..lab.running.lookup import looked_up_run
+    from .. import lab
+    from ..lab import imports, plan
+    from ..lab.records import RunFolder
 
     imports.search(Path())
     run = plan.validated(
@@ -248,21 +250,12 @@ def train(
             "epochs": epochs,
             "seed": seed,
             "threads": threads,
-            "device": _torch_device(device),
+            "device": device,
             "evaluate": plan.Evaluation.every_epoch,
         },
     )
-    run = looked_up_run(run)
-    with _mirrored(out_dir, tensorboard), at_work() as progress:
-        task = progress.add_task(f"{dataset}, {network}, {optimizer}", total=epochs)
-        execution.execute_here(
-            run,
-            out_dir / "runs",
-            data_dir,
-            on_epoch=lambda epoch: progress.update(task, completed=epoch),
-        )
-    path = out_dir / "runs" / run.folder / "records.jsonl"
-    last = records.read(path)[-1]
+    with progressing() as progress:
+        last = lab.train(run, out_dir, data_dir=data_dir, tensorboard=tensorboard, progress=progress)[-1]
     if last["diverged"]:
         print(f"diverged in epoch {last['epoch']}: try a smaller lr than {lr:g}")
     else:
@@ -270,7 +263,7 @@ def train(
             f"epoch {last['epoch']}: training loss {last['train_loss']:.4f}, "
             f"test loss {last['test_loss']:.4f}, test accuracy {last['test_accuracy']:.4f}"
         )
-    print(path)
+    print(RunFolder.of(run, out_dir / "runs").log)
 
 
 def _draw_theory(out_dir: Path) -> None:
@@ -283,72 +276,18 @@ def _draw_theory(out_dir: Path) -> None:
             print(path)
 
 
-def _run(plan: Any, out_dir: Path, data_dir: Path | None, tensorboard: bool, cluster: dict[str, Any]) -> None:
-    """Carry out a whole plan and write its report."""
-    from ..lab import files
-    from ..lab.reporting import page
-
-    results = _carry_out(plan, [2, 3, 4], out_dir, data_dir, tensorboard, cluster)
-    with files.locked(out_dir / ".lock"):
-        paths = page.publish(out_dir, plan, results)
-    show(plan, results, paths)
-
-
-def _carry_out(
-    plan: Any,
-    figures: list[int],
-    out_dir: Path,
-    data_dir: Path | None,
-    tensorboard: bool,
-    cluster: dict[str, Any],
-) -> Any:
-    """Execute what the figures need of a plan."""
-    from ..lab import archive, protocol
-    from ..lab.running import workers
-
-    _check_data(plan, data_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    archive.keep_plan(out_dir, plan)
-    with (
-        _mirrored(out_dir, tensorboard),
-        at_work() as progress,
-        workers.Workers(out_dir / "runs", data_dir, progress=progress, **cluster) as pool,
-    ):
-        return protocol.reproduce(plan, pool, figures)
-
-
 @contextmanager
-def _mirrored(out_dir: Path, tensorboard: bool) -> Iterator[None]:
-    if not tensorboard:
-        yield
-        return
-    from ..lab.tensorboard import Mirror
+def progressing() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show the progress of what the laboratory does, a bar for each thing; nothing where it is not seen."""
+    with at_work() as shown:
+        bars: dict[str, TaskID] = {}
 
-    with Mirror(out_dir):
-        yield
+        def tell(doing: str, done: int, total: int) -> None:
+            if doing not in bars:
+                bars[doing] = shown.add_task(doing, total=total)
+            shown.update(bars[doing], completed=done, total=total)
 
-
-def _check_data(loaded: Any, data_dir: Path | None) -> None:
-    """Read the data sets that come from files before any work is spread: bad ones are told at once."""
-    from ..lab import data
-
-    for problem in loaded.problems:
-        if problem.dataset not in data.EMBEDDED:
-            data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
-
-
-def _torch_device(name: str, engine: str = "local") -> str:
-    """The name of a device, which a cluster may have even if this machine has not."""
-    if engine != "local":
-        return name
-
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is not to be had: {str(error).splitlines()[0]}") from None
-    return name
+        yield None if shown.disable else tell
 
 
 def _option(text: str) -> tuple[str, Any]:

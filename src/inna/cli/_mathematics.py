@@ -49,8 +49,8 @@ def explain(
     print(hyperparameters.describe(settings["lr"], settings["alpha"], settings["beta"], curvature))
 
 
-@app.command()
-def explorer(out_dir: OutOption = Path("results")) -> None:
+@app.command("explorer")
+def write_explorer(out_dir: OutOption = Path("results")) -> None:
     """Write a page with which Figure 1 can be played: sliders for alpha, beta, the step and the start."""
     from ..lab.gallery import explorer
 

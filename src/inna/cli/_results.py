@@ -20,8 +20,8 @@ class Format(StrEnum):
 FolderArgument = Annotated[Path, typer.Argument(help="The folder that was --out.", callback=at_home)]
 
 
-@app.command()
-def status(folder: FolderArgument) -> None:
+@app.command("status")
+def show_status(folder: FolderArgument) -> None:
     """Say what is done of a plan, what some process is at, what diverged, and how long the rest will take."""
     from ..lab.status import status
 
@@ -46,25 +46,19 @@ def status(folder: FolderArgument) -> None:
 
 
 @app.command("report")
-def report_(folder: FolderArgument) -> None:
+def write_report(folder: FolderArgument) -> None:
     """Draw the figures and write the report from what is on the disk, finished or not; nothing is run."""
-    from ..lab import archive, files
-    from ..lab.gallery import figure1
-    from ..lab.reporting import page
+    from .. import lab
+    from ..lab.results.findings import unfinished
 
-    plan = archive.read_plan(folder)
-    results, missing = archive.results(folder, plan)
-    svg = folder / "figure1.svg"
-    drawn = {figure1.TITLE: svg} if svg.exists() and svg.with_suffix(".csv").exists() else {}
-    with files.locked(folder / ".lock"):
-        paths = page.publish(folder, plan, results, missing, drawn=drawn)
-    for sentence in page.unfinished(missing):
+    found = lab.report(folder)
+    for sentence in unfinished(found.missing):
         print(sentence)
-    show(plan, results, paths)
+    show(found.plan, found.results, found.files)
 
 
-@app.command()
-def export(
+@app.command("export")
+def write_export(
     folder: FolderArgument,
     format: Annotated[Format, typer.Option(help="csv, or parquet (extra `parquet`).")] = Format.csv,
 ) -> None:

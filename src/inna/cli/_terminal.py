@@ -130,7 +130,7 @@ def at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") 
 
 
 def show(plan: Any, results: Any, paths: list[Path]) -> None:
-    from ..lab.findings import findings
+    from ..lab.results.findings import findings
 
     for result in results:
         out.print(_table(result, plan.epochs))

@@ -19,7 +19,7 @@ def plan(
     network: str,
     train: int | None,
     test: int | None,
-    grid: str,
+    grid: str | Sequence[float],
     **rest: Any,
 ) -> Plan:
     """The plan that compares some optimizers on one problem; all of them are peers.
@@ -30,7 +30,7 @@ def plan(
         network: the name or import path of a network.
         train: how many training images; None for all.
         test: how many test images; None for all.
-        grid: the steps of those without a grid of their own, such as ``"0.01 0.1"``.
+        grid: the steps of those without a grid of their own, as numbers or as ``"0.01 0.1"``.
         rest: fields of the plan.
 
     Raises:
@@ -43,7 +43,7 @@ def plan(
         "modules": [str(Path.cwd())],
         "problems": [{key: entry for key, entry in problem.items() if entry is not None}],
         "settings": [setting(words) for words in optimizers],
-        "grid": [value(number) for number in grid.split()],
+        "grid": [value(number) for number in grid.split()] if isinstance(grid, str) else list(grid),
         **rest,
     }
     return validated(Plan, content)

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...reference import initial_psi, inna_step
-from ..style import SETTINGS
+from ..files import write_atomically
+from ..style import SETTINGS, save
 
 __all__ = [
     "CAPTIONED",
@@ -31,6 +32,7 @@ __all__ = [
     "printed_curves",
     "trajectories_csv",
     "trajectory",
+    "write",
 ]
 
 LR = 1e-4
@@ -159,6 +161,14 @@ def draw() -> Figure:
             last.set(xlabel="iteration", ylabel=r"$\log_{10} J$", ylim=(-8, 2), title="(d)")
             last.legend(loc="lower left")
     return fig
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the figure, and what it shows, into a folder: figure1.png, .svg and .csv."""
+    numbers = folder / "figure1.csv"
+    paths = [*save(draw(), folder, "figure1"), numbers]
+    write_atomically(numbers, trajectories_csv().encode())
+    return paths
 
 
 def trajectories_csv() -> str:

@@ -26,7 +26,7 @@ def execute_here(
     data_dir: Path | None,
     *,
     wait_for_lock: bool = True,
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: Callable[[int], object] | None = None,
 ) -> bool:
     """Execute a run in this process; False if another process holds it and we are not to wait.
 

@@ -12,7 +12,7 @@ from ..imports import search
 from ..plan import Plan, PlanError, Problem, Run, Setting
 from . import networks, optimizers
 
-__all__ = ["looked_up", "looked_up_run"]
+__all__ = ["check_device", "looked_up", "looked_up_run"]
 
 
 def looked_up(plan: Plan) -> Plan:
@@ -48,6 +48,14 @@ def looked_up_run(run: Run) -> Run:
     problem = _problem(run.problem, "problem", mistakes)
     mistakes.tell()
     return run.model_copy(update={"problem": problem})
+
+
+def check_device(name: str) -> None:
+    """Raise a ValueError if this machine has no such torch device."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is not to be had: {str(error).splitlines()[0]}") from None
 
 
 class _Mistakes:

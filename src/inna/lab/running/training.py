@@ -64,7 +64,7 @@ def _without_denormals() -> Iterator[None]:
 
 
 @_without_denormals()
-def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], None] | None = None) -> None:
+def train(run: Run, folder: Path, data: Dataset, on_epoch: Callable[[int], object] | None = None) -> None:
     """Execute a run, or go on with it, until it is complete.
 
     Args:

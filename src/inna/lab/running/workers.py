@@ -4,20 +4,22 @@ Two commands on the same folder share the work, on whatever engines.
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from rich.progress import Progress
-
 from ..plan import Run
 from ..records import Record, RunFolder
 from . import engines
 from .execution import Order, Outcome, carry_out, own_places
 
-__all__ = ["Workers"]
+__all__ = ["OnProgress", "Workers"]
+
+OnProgress = Callable[[str, int, int], object]
+"""Takes what is being done, the epochs that are done, and all epochs."""
 
 MAX_LOST = 3
 """A run that has lost its worker more often is given up."""
@@ -32,7 +34,7 @@ class Workers:
         jobs: how many runs at once; all that there is room for, if not given.
         engine: ``local`` (processes of this machine), ``ray`` or ``dask``.
         address: of a running Ray or Dask cluster; without it one is started on this machine.
-        progress: shows what is going on.
+        on_progress: told what is being done, the epochs that are done and how many there are.
 
     Example:
         >>> with Workers(Path("results/runs"), jobs=2) as workers:  # doctest: +SKIP
@@ -47,11 +49,11 @@ class Workers:
         jobs: int | None = None,
         engine: str = "local",
         address: str | None = None,
-        progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.root = root.absolute()
         self.data_dir = data_dir.absolute() if data_dir else None
-        self.progress = progress or Progress(disable=True)
+        self.on_progress = on_progress
         self._engine_options: dict[str, Any] = {"name": engine, "jobs": jobs, "address": address}
 
     def __enter__(self) -> Self:
@@ -80,7 +82,8 @@ class Workers:
         if not waiting:
             return
         total, left = (sum(run.epochs for run in some) for some in (runs, waiting))
-        task = self.progress.add_task(description, total=total)
+        if self.on_progress is not None:
+            self.on_progress(description, total - left, total)
         under_way: dict[Future[Outcome], Run] = {}
         busy: set[Path] = set()
         lost: Counter[Path] = Counter()
@@ -102,10 +105,9 @@ class Workers:
                     waiting.appendleft(run)
                     if lost[run.folder] > MAX_LOST:
                         raise RuntimeError(f"workers died {MAX_LOST + 1} times at {self.root / run.folder}")
-            if not self.progress.disable:
+            if self.on_progress is not None:
                 part = sum(self._left(run).last_epoch for run in under_way.values())
-                self.progress.update(task, completed=total - left + part)
-        self.progress.update(task, completed=total)
+                self.on_progress(description, total - left + part, total)
 
     def records(self, run: Run) -> list[Record]:
         """The records of a run."""
