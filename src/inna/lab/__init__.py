@@ -189,8 +189,8 @@ def compare(
         >>> problem = {"dataset": "digits", "network": "small", "train": 60, "test": 20}
         >>> few = {"epochs": 1, "seeds": 2, "grid": [0.1, 0.2]}
         >>> found = compare(["inna, q=0.5", "adam, grid=0.01"], **problem, **few, out=mkdtemp(), jobs=1)
-        >>> list(found.table()["setting"]), found.table()["seeds"].sum()
-        (['inna q=0.5', 'adam'], 4)
+        >>> found.table()["setting"].tolist(), found.table()["seeds"].tolist()
+        (['inna q=0.5', 'adam'], [2, 2])
     """
     from . import comparing
     from .running.lookup import looked_up
@@ -293,7 +293,7 @@ def table(out: str | Path) -> "DataFrame":
 
 
 def _folder(path: str | Path) -> Path:
-    from .data.sources import expanded
+    from .files import expanded
 
     return expanded(path)
 

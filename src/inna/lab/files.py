@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError:  # Windows, whose file systems all have locks
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Held", "is_held", "locked", "named", "remove", "write_atomically"]
+__all__ = ["Held", "expanded", "is_held", "locked", "named", "remove", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -48,6 +48,14 @@ def named(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             raise OSError(error.errno, f"cannot write: {os.strerror(error.errno)}", str(path)) from None
         raise
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder for its ~, which no shell has done in quotes or in a plan."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~nobody: a file may be called so
+        return Path(path)
 
 
 class Held(Exception):

@@ -25,8 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from .data import DATASETS
-from .data.sources import expanded
+from .files import expanded
 
 __all__ = [
     "PRESETS",
@@ -225,7 +224,7 @@ class Plan(_Data):
     threads: Count = 1
     device: str = "cpu"
     modules: tuple[str, ...] = ()
-    """Folders in which modules of one's own are looked up; that of the plan's file is always one."""
+    """Folders in which own modules and data are looked up; that of the plan's file is always the first."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -336,17 +335,13 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _look_beside(path: Path, content: dict[str, Any]) -> None:
-    """Take the names of files and folders in a plan as relative to the plan."""
+    """Let what a plan names be looked up in its folder first."""
     folder = path.resolve().parent
-    modules, problems = content.get("modules", []), content.get("problems", [])
+    modules = content.get("modules", [])
     if isinstance(modules, list):
         found = [str(folder / expanded(name)) if isinstance(name, str) else name for name in modules]
         places = [str(folder), *found, str(Path.cwd())]
         content["modules"] = [place for i, place in enumerate(places) if place not in places[:i]]
-    for problem in problems if isinstance(problems, list) else []:
-        name = problem.get("dataset") if isinstance(problem, dict) else None
-        if isinstance(name, str) and name not in DATASETS and (folder / expanded(name)).exists():
-            problem["dataset"] = str(folder / expanded(name))
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> Model:

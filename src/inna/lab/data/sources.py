@@ -12,6 +12,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from ..files import expanded
+
 __all__ = ["OFFICIAL", "DataError", "File", "Source", "State", "expanded", "home"]
 
 
@@ -88,14 +90,6 @@ def home(data_dir: Path | None = None) -> Path:
         named = os.environ.get("INNA_DATA")
         data_dir = Path(named) if named else user_cache_path("inna", appauthor=False) / "data"
     return expanded(data_dir)
-
-
-def expanded(path: str | Path) -> Path:
-    """A path with the home folder for its ~, which no shell has done in quotes or in a plan."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # ~nobody: a file may be called so
-        return Path(path)
 
 
 TORONTO = (

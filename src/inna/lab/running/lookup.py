@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from .. import data
-from ..data.sources import expanded
+from ..files import expanded
 from ..imports import search
 from ..plan import Plan, PlanError, Problem, Run, Setting
 from . import networks, optimizers
@@ -31,7 +31,8 @@ def looked_up(plan: Plan) -> Plan:
             search(folder)
     with mistakes.at("init"):
         networks.check_initialiser(plan.init)
-    problems = [_problem(p, f"problems.{i}", mistakes) for i, p in enumerate(plan.problems)]
+    folders = [Path(folder) for folder in plan.modules]
+    problems = [_problem(p, folders, f"problems.{i}", mistakes) for i, p in enumerate(plan.problems)]
     for i, setting in enumerate(plan.settings):
         _check_setting(setting, f"settings.{i}", mistakes)
     mistakes.tell()
@@ -45,7 +46,7 @@ def looked_up_run(run: Run) -> Run:
         PlanError: something is not there.
     """
     mistakes = _Mistakes()
-    problem = _problem(run.problem, "problem", mistakes)
+    problem = _problem(run.problem, [], "problem", mistakes)
     mistakes.tell()
     return run.model_copy(update={"problem": problem})
 
@@ -66,10 +67,10 @@ class _Mistakes:
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
-        """Note a ValueError instead of raising it."""
+        """Note a mistake instead of raising it."""
         try:
             yield
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.lines.append(f"{place}: {error}")
 
     def tell(self) -> None:
@@ -78,12 +79,14 @@ class _Mistakes:
             raise PlanError("\n".join(sorted(set(self.lines))))
 
 
-def _problem(problem: Problem, place: str, mistakes: _Mistakes) -> Problem:
+def _problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes) -> Problem:
     with mistakes.at(f"{place}.network"):
         networks.resolve(problem.network)
     with mistakes.at(f"{place}.dataset"):
-        if data.check_name(problem.dataset) not in data.DATASETS:
-            return problem.model_copy(update={"dataset": str(expanded(problem.dataset).resolve())})
+        if problem.dataset not in data.DATASETS:
+            paths = [folder / expanded(problem.dataset) for folder in (*folders, Path.cwd())]
+            found = next((str(path.resolve()) for path in paths if path.exists()), problem.dataset)
+            return problem.model_copy(update={"dataset": data.check_name(found)})
     return problem
 
 
