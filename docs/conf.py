@@ -42,8 +42,9 @@ pygments_style, pygments_dark_style = "friendly", "monokai"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"members": True, "imported-members": True}
+autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["fastai", "timm"]  # they need a torchvision, which this does not
 autodoc_typehints = "none"  # the descriptions name shapes and ranges; the types are in the source
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
@@ -76,17 +77,25 @@ def math(self: Any, node: Any) -> None:
     raise SkipNode
 
 
+def skip_silent_attributes(
+    app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any
+) -> bool | None:
+    """Of a module all of `__all__` is shown, constants too; of a class, what has a docstring of its own."""
+    return True if what == "class" and not getattr(thing, "__doc__", None) else None
+
+
 def every_public_name_is_there(app: Sphinx, env: Any) -> None:
-    """Warn of the names in a documented module's `__all__` that autodoc passed over."""
+    """Warn of a name in the `__all__` of a documented module that is neither there nor below it."""
     python = env.get_domain("py")
     for module in python.modules:
-        names = getattr(importlib.import_module(module), "__all__", [])
-        for name in names:
-            if f"{module}.{name}" not in python.objects:
-                logging.getLogger(__name__).warning("%s.%s is public and has no docstring", module, name)
+        found = importlib.import_module(module)
+        for name in getattr(found, "__all__", []):
+            if not any(key.startswith(f"{module}.") and key.endswith(f".{name}") for key in python.objects):
+                logging.getLogger(__name__).warning("%s.%s is public and not on the API pages", module, name)
 
 
 def setup(app: Sphinx) -> None:
-    """Add the rendering of formulas and the check."""
+    """Add the rendering of formulas, and what decides about public names."""
     app.add_html_math_renderer("mathml", (math, None), (math, None))
+    app.connect("autodoc-skip-member", skip_silent_attributes)
     app.connect("env-check-consistency", every_public_name_is_there)

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def draw_inclusion() -> Figure:
-    """Solutions of the inclusion (11): on |x|, with the selection that stays on the kink; on Figure 1's J."""
+    """Solutions of the inclusion (11): on ``|x|``, a selection that stays on its kink; on Figure 1's J."""
     with mpl.rc_context(SETTINGS):
         fig = Figure(figsize=(13, 4.4), layout="constrained")
         left, middle, right = fig.subplots(1, 3)
