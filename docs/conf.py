@@ -42,7 +42,7 @@ pygments_style, pygments_dark_style = "friendly", "monokai"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"members": True, "undoc-members": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["fastai", "timm"]  # they need a torchvision, which this does not
 autodoc_typehints = "none"  # the descriptions name shapes and ranges; the types are in the source
@@ -77,13 +77,6 @@ def math(self: Any, node: Any) -> None:
     raise SkipNode
 
 
-def skip_silent_attributes(
-    app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any
-) -> bool | None:
-    """Of a module all of `__all__` is shown, constants too; of a class, what has a docstring of its own."""
-    return True if what == "class" and not getattr(thing, "__doc__", None) else None
-
-
 def every_public_name_is_there(app: Sphinx, env: Any) -> None:
     """Warn of a name in the `__all__` of a documented module that is neither there nor below it."""
     python = env.get_domain("py")
@@ -95,7 +88,6 @@ def every_public_name_is_there(app: Sphinx, env: Any) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Add the rendering of formulas, and what decides about public names."""
+    """Add the rendering of formulas and the check."""
     app.add_html_math_renderer("mathml", (math, None), (math, None))
-    app.connect("autodoc-skip-member", skip_silent_attributes)
     app.connect("env-check-consistency", every_public_name_is_there)

@@ -141,9 +141,24 @@ def names_in_all(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("module", list(public_modules()))
-def test_every_public_module_is_on_the_api_pages(module: str) -> None:
-    """Autodoc shows all names in its `__all__`; the build warns of one that is missing."""
+def test_every_public_name_is_on_the_api_pages(module: str) -> None:
+    """A page shows the names in `__all__` of a module that have a docstring, constants included."""
     assert re.search(rf"^.. automodule:: {re.escape(module)}$", API, re.MULTILINE)
+    path = CHECKOUT / "src" / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    assert [name for name in names_in_all(file) if silent(name, file)] == []
+
+
+def silent(name: str, file: Path) -> bool:
+    """Whether the file defines a function, a class or a constant of this name without a docstring."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return ast.get_docstring(node) is None
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if [ast.unparse(target) for target in targets if target] == [name]:
+            return not (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
+    return False
 
 
 def test_the_api_pages_name_modules_that_exist() -> None:

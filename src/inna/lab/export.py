@@ -89,6 +89,7 @@ def _parquet() -> Callable[[list[dict[str, Any]]], bytes]:
 
 
 FORMATS = {"csv": _csv, "parquet": _parquet}
+"""The formats by name, each with its writer."""
 
 
 def _one_type(values: list[Any]) -> list[Any]:

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 PRESETS = Path(__file__).parent / "plans"
+"""The folder of the presets."""
 LONGEST = 1 << 20
 """Bytes of a plan's file."""
 _DEEP = re.compile(r"""(?<![\w-])((?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){50}""")

@@ -20,6 +20,7 @@ from .plan import Run
 __all__ = ["NUMBERS", "VOLATILE", "Record", "RecordError", "RunFolder", "below", "is_last", "read"]
 
 Record = dict[str, Any]
+"""A line of `records.jsonl`: the fields of one epoch."""
 
 NUMBERS = (
     "train_loss",

@@ -20,7 +20,9 @@ __all__ = ["Images", "Labels", "Split", "read_cifar", "read_idx", "room", "seede
 Images = NDArray[Any]
 """(N, channels, height, width), uint8 in 0..255 or floats in [0, 1]."""
 Labels = NDArray[np.integer[Any]]
+"""(N,), integers."""
 Split = tuple[Images, Labels]
+"""The images and the labels of a training or a test set."""
 
 PIECE = 1 << 16
 """Bytes unpacked at once: zlib takes as much memory as it is asked to fill."""

@@ -199,4 +199,6 @@ DATASETS: dict[str, Registered] = {
         100, 50000, 10000, (3, 32, 32), _cifar("cifar100", ["train.bin"], "test.bin", label_bytes=2)
     ),
 }
-EMBEDDED = tuple(name for name in DATASETS if name not in OFFICIAL)  # they come with a package
+"""All data sets that have a name."""
+EMBEDDED = tuple(name for name in DATASETS if name not in OFFICIAL)
+"""Those that come with a package."""

@@ -215,3 +215,4 @@ OFFICIAL: dict[str, Source] = {
         ),
     ),
 }
+"""The data sets that can be downloaded, by name."""

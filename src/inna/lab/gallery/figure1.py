@@ -39,6 +39,7 @@ LR = 1e-4
 STEPS = 88_000
 START = (-1.0, 1.5)
 TITLE = "Figure 1: INNA on a non-smooth, ill-conditioned valley"
+"""What stands above the figure."""
 INITIAL_SPEED = 0.1
 
 
@@ -58,11 +59,13 @@ PRINTED = (
     Case("b", 0.3, 0.1, "tab:blue", "--"),
     Case("c", 1.3, 0.1, "tab:red", "-"),
 )
+"""The settings of the printed curves."""
 CAPTIONED = (
     Case("a", 0.5, 0.01, "tab:orange", "-"),
     Case("b", 0.5, 0.1, "tab:blue", "--"),
     Case("c", 1.3, 0.1, "tab:red", "-"),
 )
+"""The settings that the captions name."""
 
 
 def objective(x: float, y: float) -> tuple[float, float, float]:

@@ -34,14 +34,17 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95
+"""The level of all intervals."""
 TOLERANCES = (0.1, 0.01, 0.001)
 """The taus of the performance profiles."""
 GOOD = 2.0
 """A step is good if its loss is at most so many times that of the best step."""
 TINY = np.finfo(float).tiny
+"""The least loss whose logarithm is taken."""
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Curve, ArrayLike], Floats]
+"""What is compared of a curve at some epochs."""
 Verdict = Literal["ahead of", "behind", "cannot be told from", "cannot be compared with"]
 
 

@@ -95,12 +95,14 @@ def small(shape: Shape, classes: int) -> nn.Sequential:
 
 
 NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {"nin": nin, "lenet5": lenet5, "small": small}
+"""The networks by name."""
 INITIALISERS: dict[str, Callable[..., torch.Tensor]] = {
     "glorot_normal": nn.init.xavier_normal_,
     "glorot_uniform": nn.init.xavier_uniform_,
     "he_normal": nn.init.kaiming_normal_,
     "normal": partial(nn.init.normal_, std=0.05),  # Keras's, with its standard deviation
 }
+"""How matrices and kernels are drawn, by name."""
 
 
 def build(network: str, shape: Shape, classes: int, *, init: str, seed: int) -> nn.Module:

@@ -13,8 +13,8 @@ from ...plan import Run
 
 __all__ = ["ENGINES", "Engine", "start"]
 
-# The engines by name, each the module and the class; a cluster's has the extra of its name.
 ENGINES = {"local": ("_local", "Local"), "ray": ("_ray", "Ray"), "dask": ("_dask", "Dask")}
+"""The engines by name, each the module and the class; a cluster's has the extra of its name."""
 
 T = TypeVar("T")
 
