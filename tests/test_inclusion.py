@@ -256,3 +256,28 @@ def test_at_the_zero_of_a_norm_it_says_that_it_cannot_go_on() -> None:
     resting = Trajectory(din, np.linspace(0, 1, 5), np.zeros((5, 2)), np.array([[0.06, 0.08]] * 5))
     decaying = Trajectory(din, resting.t, resting.theta, resting.u * np.exp(-10 * resting.t)[:, None])
     assert din.check(decaying).residual < 1e-7  # v = -u / beta lies in the ball
+
+
+def random_sum(rng: np.random.Generator) -> tuple[FiniteSum, Array, bool]:
+    """A bowl and up to three kinks, some through one point; a start, often on kinks; whether it is convex."""
+    d, count = rng.integers(1, 4, size=2)
+    normals, offsets = rng.integers(-2, 3, size=(count, d)), rng.integers(-1, 2, size=count)
+    weights, centre = rng.choice([1.0, 1.0, 1.0, -0.5], size=count), rng.normal(size=d)
+
+    def term(x: Any, a: Array, b: float, c: float) -> Any:
+        return c * abs(a @ x + b) + ((x - centre) ** 2).sum() / (2 * count)
+
+    J = FiniteSum.over(zip(normals, offsets, weights, strict=True), term)
+    return J, rng.choice([0, 1, -1, 0.5], size=d), bool((weights > 0).all())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_sums_with_kinks_of_both_signs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    J, start, convex = random_sum(rng)
+    din = DIN.of(J, rng.uniform(0.3, 2), rng.uniform(0.05, 1))
+    path = din.solve_inclusion(start, np.linspace(0, 2, 101))
+    assert np.diff(path.energy()).max() < 1e-9
+    assert din.check(path).residual < 1e-2
+    if convex:  # then it is the only solution
+        assert np.abs(din.euler(start, 2e-3, 1000, every=1000).theta[-1] - path.theta[-1]).max() < 0.03
