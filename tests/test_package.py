@@ -43,7 +43,7 @@ def test_importing_inna_imports_numpy_and_the_standard_library_alone(tmp_path: P
 
 def test_importing_inna_leaves_the_upper_floors_unloaded(tmp_path: Path) -> None:
     loaded = output("import sys, inna; print(*[m for m in sys.modules if m.startswith('inna')])", tmp_path)
-    ground_floor = ["_translation", "hyperparameters", "reference", "schedules"]
+    ground_floor = ["_oscillator", "_translation", "hyperparameters", "reference", "schedules"]
     assert sorted(loaded) == ["inna", *(f"inna.{name}" for name in ground_floor)]
 
 
