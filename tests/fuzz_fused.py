@@ -20,6 +20,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"state_dtype": torch.float32},
     {"kahan_sum": True, "state_dtype": torch.float32},
     {"maximize": True, "initial_speed": 0.3},
+    {"stochastic_rounding": True, "state_dtype": torch.float32},
 ]
 WALL = 24  # values on either side of a tensor that nobody may write to
 

@@ -26,8 +26,8 @@ def _noise(like: Tensor, step: Number) -> Tensor:
     place = torch.empty_like(like, dtype=torch.int64, memory_format=torch.preserve_format)
     order = torch.arange(like.numel(), device=like.device)
     place.as_strided((like.numel(),), (1,)).copy_(order)
-    count = step.to(like.device, torch.int64) if isinstance(step, Tensor) else torch.tensor(int(step))
-    return _mixed(place ^ _mixed(count + 1).to(like.device)).to(torch.int32)
+    count = torch.as_tensor(step).reshape(()).to(like.device, torch.int64)
+    return _mixed(place ^ _mixed(count + 1)).to(torch.int32)
 
 
 def _mixed(x: Tensor) -> Tensor:
