@@ -59,8 +59,11 @@ def main(size: int, rounds: int = 15) -> None:
             if warm:
                 times[name].append((time.perf_counter() - begin) / repeats)
     for name, seconds in times.items():
-        ratio = statistics.median(t / base for t, base in zip(seconds, times["SGD"], strict=True))
-        print(f"{name:9s} {1e3 * statistics.median(seconds):8.3f} ms  {ratio:5.2f} x SGD")
+        sgd, adam = (
+            statistics.median(t / base for t, base in zip(seconds, times[peer], strict=True))
+            for peer in ("SGD", "Adam")
+        )
+        print(f"{name:9s} {1e3 * statistics.median(seconds):8.3f} ms  {sgd:5.2f} x SGD  {adam:5.2f} x Adam")
 
 
 if __name__ == "__main__":

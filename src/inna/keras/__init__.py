@@ -14,7 +14,11 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError("inna.keras needs Keras: pip install 'inna[keras]'", name="keras") from error
 
-from ._inna import INNA, schedule
+from ._inna import INNA
 from ._innaprop import INNAprop
+from ._names import register
+from ._schedule import schedule
 
 __all__ = ["INNA", "INNAprop", "schedule"]
+
+register(INNA, INNAprop)

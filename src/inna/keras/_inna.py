@@ -1,57 +1,59 @@
 """INNA for Keras, in the momentum form of the recursion."""
 
-import dataclasses
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import keras
 import numpy as np
 from keras import ops
 
-from .. import schedules
+from ._direction import Scaling, direction, second_moment
 
-__all__ = ["INNA", "schedule"]
+BACKEND = keras.backend.backend()
+if BACKEND == "jax":
+    from . import _on_jax
+elif BACKEND == "tensorflow":
+    from . import _on_tensorflow
+elif BACKEND == "torch":
+    from . import _on_torch
 
-
-def inna_update(
-    theta: Any, v: Any, u: Any, *, v_again: Any, lr: Any, alpha: Any, beta: Any, push: Any
-) -> tuple[Any, Any]:
-    """One step: the next theta and the next u; u + push v stands for u, which is 0 before the start."""
-    kept = 1 - alpha * lr
-    theta = theta - lr * (u + (push + beta) * v)
-    if keras.backend.backend() == "jax":
-        theta, kept = _theta_first(theta, kept)
-    return theta, kept * u + (kept * push + lr * (1 - alpha * beta)) * v_again
+__all__ = ["INNA", "Number", "Rate", "check"]
 
 
-def _in_place_inna(theta: Any, v: Any, u: Any, *, lr: Any, alpha: Any, beta: Any, push: Any) -> None:
-    """`inna_update` in TensorFlow's fused passes."""
-    import tensorflow as tf
+class Coefficients(NamedTuple):
+    """Of the two lines; `lr` is gamma."""
 
-    kept = 1 - alpha * lr
-    apply = tf.raw_ops.ResourceApplyGradientDescent
-    apply(var=theta.handle, alpha=lr, delta=u)
-    apply(var=theta.handle, alpha=lr * (push + beta), delta=v)
-    u.assign(kept * u)
-    apply(var=u.handle, alpha=-(kept * push + lr * (1 - alpha * beta)), delta=v)
+    lr: Any
+    push: Any
+    damp: Any
+    gain: Any
 
 
-def _none_at_0(learning_rate: Any, grads: Any) -> Any:
-    """The gradients, or zeros where the learning rate is 0: 0 times infinity is no number."""
-    import tensorflow as tf
-
-    moves = tf.convert_to_tensor(learning_rate) != 0
-    return tf.cond(moves, lambda: grads, lambda: [tf.zeros_like(grad) for grad in grads])
+def inna_step(theta: Any, u: Any, v: Any, c: Coefficients) -> tuple[Any, Any]:
+    """The next theta, but for its decay, which is Keras's, and the next u."""
+    return theta - c.lr * u - c.push * v, c.damp * u + c.gain * v
 
 
-def _theta_first(theta: Any, kept: Any) -> tuple[Any, Any]:
-    """Make `kept` wait for theta: both outputs read u, and without an order XLA copies it on a CPU."""
-    import jax
+def coefficients(*, lr: Any, alpha: Any, beta: Any, start: Any) -> Coefficients:
+    """`start` is speed - beta in a variable's first step, as u_0 = start v_0; then 0."""
+    damp = 1 - alpha * lr
+    return Coefficients(lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start)
 
-    if jax.default_backend() != "cpu" or theta.size == 0:
-        return theta, kept
-    theta = jax.lax.optimization_barrier(theta)
-    never = theta[(0,) * theta.ndim] > float("inf")
-    return theta, jax.numpy.where(never, 0, kept)
+
+T = TypeVar("T")
+Tensor: TypeAlias = Any  # of the back end
+Number: TypeAlias = float | Callable[[], float]
+Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
+
+
+class Hyperparameters(NamedTuple):
+    """What one step reads, once for all variables."""
+
+    lr: Any
+    alpha: Any
+    beta: Any
+    speed: Any
 
 
 @keras.saving.register_keras_serializable(package="inna")
@@ -69,9 +71,11 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     Args:
         learning_rate: step size gamma, >= 0: a float, a `LearningRateSchedule` (see `schedule`) or a callable
-            without arguments. A step with learning rate 0 changes neither variables nor state.
-        alpha: viscous damping, >= 0, or a callable without arguments that is read at every step. Lower it
-            when convergence is slow.
+            without arguments, which Keras reads once where it compiles. A step with learning rate 0 changes
+            neither variables nor state.
+        alpha: viscous damping, >= 0, or a callable without arguments that is read at every step, in compiled
+            code too: it returns a number, a variable or what the code computes. Lower it when convergence is
+            slow.
         beta: Newtonian damping, >= 0 (0: heavy ball), or a callable. Raise it when the loss oscillates.
         initial_speed: s >= 0: a variable's first step starts with velocity -s v_0, that is with
             u_0 = (s - beta) v_0. 1 is the paper's start, `beta` starts without momentum.
@@ -98,11 +102,11 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def __init__(
         self,
-        learning_rate: Any = 0.1,
-        alpha: Any = 0.5,
-        beta: Any = 0.1,
-        initial_speed: Any = 1.0,
-        **keras_options: Any,
+        learning_rate: Rate = 0.1,
+        alpha: Number = 0.5,
+        beta: Number = 0.1,
+        initial_speed: Number = 1.0,
+        **keras_options: object,
     ) -> None:
         if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             check("learning_rate", learning_rate)
@@ -113,88 +117,148 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         self.beta = check("beta", beta)
         self.initial_speed = check("initial_speed", initial_speed)
 
-    def build(self, variables: Any) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the momentum of each variable, and count the steps that each has taken."""
         if self.built:
             return
         super().build(variables)
-        self._momentum_buffers = self.add_optimizer_variables(variables, "momentum_buffer")
+        self._momentum_buffers = self._moments(variables, "momentum_buffer")
         self._steps = self.add_variable(
             (len(variables),), dtype="int32", aggregation="only_first_replica", name="steps"
         )
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def _moments(self, variables: Sequence[keras.Variable], name: str) -> list[keras.Variable]:
+        """Zeros for each variable, in at least float32: 16 bits lose a long memory and overflow at 256^2."""
+        moments: list[keras.Variable] = []
+        for variable in variables:
+            if keras.backend.standardize_dtype(variable.dtype) == wide(variable):
+                moments += self.add_optimizer_variables([variable], name)
+                continue
+            beside = _on_tensorflow.beside(variable) if BACKEND == "tensorflow" else nullcontext()
+            layout = getattr(variable, "_layout", None)
+            path = getattr(variable, "path", variable.name).replace("/", "_").replace(":", "_")
+            with beside:
+                moment = self.add_variable(
+                    variable.shape, dtype="float32", layout=layout, name=f"{path}_{name}"
+                )
+            moments.append(moment)
+        return moments
+
+    def _scaling(self, i: int) -> Scaling | None:
+        """What INNAprop makes of the gradient of the i-th variable."""
+        return None
+
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         """Update one variable."""
-        i = self._get_variable_index(variable)
-        buffer = self._momentum_buffers[i]
-        kind = keras.backend.standardize_dtype(variable.dtype)
-        exact = kind if kind == "float64" else "float32"  # 1 - alpha lr is 1 in bfloat16
-        lr, alpha, beta, speed = (
-            ops.convert_to_tensor(read(x), exact)
-            for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
+        i, dtype = self._get_variable_index(variable), wide(variable)
+        g, buffer, scaling, k = (
+            ops.cast(gradient, dtype),
+            self._momentum_buffers[i],
+            self._scaling(i),
+            self._steps[i],
         )
+        now = self._read(learning_rate, g)
+        lr, alpha, beta, speed = (ops.convert_to_tensor(x, dtype) for x in now)
         moves = ops.not_equal(lr, 0)
-        v, v_again = self._direction(i, ops.cast(gradient, exact), moves)
-        push = ops.cast(ops.logical_and(moves, ops.equal(self._steps[i], 0)), exact) * (speed - beta)
-        if keras.backend.backend() == "tensorflow" and kind == exact:
-            theta = variable.value if isinstance(variable, keras.Variable) else variable
-            _in_place_inna(theta, v, buffer.value, lr=lr, alpha=alpha, beta=beta, push=push)
-        else:
-            v, v_again = ops.where(moves, v, 0), ops.where(moves, v_again, 0)
-            theta, u = ops.cast(variable, exact), ops.cast(buffer, exact)
-            theta, u = inna_update(theta, v, u, v_again=v_again, lr=lr, alpha=alpha, beta=beta, push=push)
-            self.assign(variable, ops.cast(theta, variable.dtype))
-            self.assign(buffer, ops.cast(u, buffer.dtype))
-
-    def _direction(self, i: int, gradient: Any, moves: Any) -> tuple[Any, Any]:
-        """What the recursion takes for v, given the i-th variable's gradient; for theta and for u."""
-        return gradient, gradient
-
-    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-        if keras.backend.backend() != "torch":
-            grads = [_dense(grad) for grad in grads]
-            if keras.backend.backend() == "tensorflow":
-                grads = _none_at_0(learning_rate, grads)
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
-            moved = np.zeros(len(self._momentum_buffers), "int32")
-            moved[[self._get_variable_index(variable) for variable in trainable_variables]] = 1
-            self.assign_add(self._steps, moved * ops.cast(ops.not_equal(learning_rate, 0), "int32"))
+        first = ops.cast(ops.logical_and(moves, ops.equal(k, 0)), dtype)
+        c = coefficients(lr=lr, alpha=alpha, beta=beta, start=first * (speed - beta))
+        if scaling is not None:
+            square = ops.cast(scaling.square, dtype)
+            self.assign(scaling.square, ops.where(moves, second_moment(g, scaling), square))
+        if BACKEND == "tensorflow" and self._takes_passes(variable):
+            theta, momentum = (_on_tensorflow.native(x) for x in (variable, buffer))
+            _on_tensorflow.subtract(theta, c.lr, momentum)
+            _on_tensorflow.subtract(theta, c.push, g, scaling, k)
+            self.assign(buffer, c.damp * momentum)
+            _on_tensorflow.subtract(momentum, -c.gain, g, scaling, k)
             return
-        from ..torch import foreach_step
 
+        def v(moves: Tensor, k: Tensor) -> Tensor:
+            return ops.where(moves, direction(g, scaling, k), 0)  # 0 times infinity is no number
+
+        theta, u = ops.cast(variable, dtype), ops.cast(buffer, dtype)
+        theta, next_u = inna_step(theta, u, v(moves, k), c)
+        if BACKEND == "jax":
+            c, moves, k = _on_jax.after(theta, (c, moves, k))
+            _, next_u = inna_step(theta, u, v(moves, k), c)
+        self.assign(variable, ops.cast(theta, variable.dtype))
+        self.assign(buffer, ops.cast(next_u, buffer.dtype))
+
+    def _takes_passes(self, variable: keras.Variable) -> bool:
+        """Whether TensorFlow's kernels may update it: they take no 16 bits, nor a subclass's `assign`."""
+        base = keras.optimizers.Optimizer
+        own = all(
+            getattr(getattr(self, name), "__func__", None) is getattr(base, name)
+            for name in ("assign", "assign_sub")
+        )
+        return own and keras.backend.standardize_dtype(variable.dtype) == wide(variable)
+
+    def _backend_update_step(
+        self, grads: list[Tensor], trainable_variables: list[keras.Variable], learning_rate: Tensor
+    ) -> None:
+        """All variables; Keras calls it once a step."""
+        now = self._read(learning_rate, grads[0])
         indices = [self._get_variable_index(variable) for variable in trainable_variables]
-        steps = self._steps.value
-        counts = steps.cpu().unbind()  # on a CPU these are views
-        lr, alpha, beta, speed = (
-            float(read(x)) for x in (learning_rate, self.alpha, self.beta, self.initial_speed)
-        )
-        foreach_step(
-            [variable.value for variable in trainable_variables],
-            grads,
-            [self._momentum_buffers[i].value for i in indices],
-            [counts[i] for i in indices],
-            **self._second_moments_of(indices),
-            lr=lr,
-            alpha=alpha,
-            beta=beta,
-            initial_speed=speed,
-        )
-        if lr != 0 and not steps.is_cpu:
-            steps[indices] += 1
+        if BACKEND == "torch":
+            self._update_on_torch(grads, trainable_variables, indices, now)
+        elif BACKEND == "tensorflow":
+            grads = _on_tensorflow.none_at_0(now.lr, [_on_tensorflow.dense(g) for g in grads])
+            super()._backend_update_step(grads, trainable_variables, now)
+        else:
+            grads = [ops.convert_to_tensor(g, sparse=False) for g in grads]
+            super()._backend_update_step(grads, trainable_variables, now)
+        moved = np.zeros(len(self._momentum_buffers), "int32")
+        moved[indices] = 1
+        self.assign_add(self._steps, ops.multiply(moved, ops.cast(ops.not_equal(now.lr, 0), "int32")))
 
-    def _second_moments_of(self, indices: list[int]) -> dict[str, Any]:
-        """On PyTorch what `inna.torch.foreach_step` takes besides, for INNAprop."""
-        return {}
+    def _update_on_torch(
+        self,
+        grads: list[Tensor],
+        variables: list[keras.Variable],
+        indices: list[int],
+        now: Hyperparameters,
+    ) -> None:
+        lr, alpha, beta, speed = (float(x) for x in now)
+        if lr == 0:
+            return
 
-    def get_config(self) -> dict[str, Any]:
+        def numbers(k: int) -> Coefficients:
+            start = speed - beta if k == 0 else 0.0
+            return coefficients(lr=lr, alpha=alpha, beta=beta, start=start)
+
+        rows, counted, scaling = [], [], None
+        for g, variable, i in zip(grads, variables, indices, strict=True):
+            if keras.backend.standardize_dtype(variable.dtype) != wide(variable):
+                self.update_step(g, variable, now)
+                continue
+            scaling, theta = self._scaling(i), variable.value
+            square = None if scaling is None else scaling.square.value
+            rows.append(
+                _on_torch.Row(theta.detach(), self._momentum_buffers[i].value, g.to(theta.dtype), square)
+            )
+            counted.append(i)
+        sigma, eps = (0.0, 0.0) if scaling is None else (scaling.sigma, scaling.eps)
+        _on_torch.step(rows, self._steps.value[counted], numbers, sigma, eps)
+
+    def _read(self, learning_rate: Tensor, example: Tensor) -> Hyperparameters:
+        """The hyperparameters of this step; those of all variables come as the learning rate of each."""
+        if isinstance(learning_rate, Hyperparameters):
+            return learning_rate
+        return Hyperparameters(
+            learning_rate, *(read(x, example) for x in (self.alpha, self.beta, self.initial_speed))
+        )
+
+    def get_config(self) -> dict[str, object]:
         """All that the constructor takes; callables as Keras serializes them."""
         own = {name: getattr(self, name) for name in ("alpha", "beta", "initial_speed")}
         serialize = keras.saving.serialize_keras_object
-        config: dict[str, Any] = super().get_config()
+        config: dict[str, object] = super().get_config()
         return config | {name: serialize(x) if callable(x) else x for name, x in own.items()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "INNA":
+    def from_config(
+        cls, config: dict[str, object], custom_objects: dict[str, object] | None = None
+    ) -> "INNA":
         """The optimizer with this configuration."""
         config = dict(config)
         for name in ("alpha", "beta", "initial_speed"):
@@ -204,75 +268,25 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         return optimizer
 
 
-@keras.saving.register_keras_serializable(package="inna")
-class schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    r"""A Keras schedule from one of `inna.schedules`: :math:`\gamma_k = \gamma_0 f(k)`.
-
-    Args:
-        f: a schedule of `inna.schedules`.
-        lr: gamma_0.
-
-    Example:
-        >>> from inna import schedules
-        >>> optimizer = INNA(schedule(schedules.power(0.5), lr=0.1))
-
-    Reference: Castera et al. (2021), Section 5.2 and Figure 4.
-    """
-
-    def __init__(self, f: schedules.Schedule, lr: float) -> None:
-        self.f, self.lr = f, lr
-
-    def __call__(self, step: Any) -> Any:
-        k = ops.cast(step, keras.config.floatx())
-        return self.lr * ops.cast(self.f(k, ops), k.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The family's name and fields, and lr."""
-        return {"f": _family_to_config(self.f), "lr": self.lr}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "schedule":
-        """The schedule with this configuration."""
-        return cls(_family_from_config(config["f"]), config["lr"])
+def wide(variable: keras.Variable) -> str:
+    """The dtype in which it is computed: in 16 bits 1 - alpha lr is 1."""
+    return "float64" if keras.backend.standardize_dtype(variable.dtype) == "float64" else "float32"
 
 
-def _family_to_config(f: Any) -> dict[str, Any]:
-    if type(f).__name__ not in schedules.__all__:
-        raise ValueError(f"only the schedules of inna.schedules can be saved, got {f!r}")
-    values = {field.name: getattr(f, field.name) for field in dataclasses.fields(f)}
-    return {
-        "family": type(f).__name__,
-        **{k: _family_to_config(x) if isinstance(x, schedules.Schedule) else x for k, x in values.items()},
-    }
-
-
-def _family_from_config(config: dict[str, Any]) -> Any:
-    family, values = config["family"], {k: x for k, x in config.items() if k != "family"}
-    if family not in schedules.__all__:
-        raise ValueError(f"inna.schedules has no schedule {family!r}")
-    values = {k: _family_from_config(x) if isinstance(x, dict) else x for k, x in values.items()}
-    return getattr(schedules, family)(**values)
-
-
-def _dense(gradient: Any) -> Any:
-    """Gradients of embeddings may be sparse; the momentum moves every row all the same."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.convert_to_tensor(gradient, sparse=False)
-    import tensorflow as tf
-
-    return tf.convert_to_tensor(gradient)
-
-
-def read(value: Any) -> Any:
+def read(value: Number, example: Tensor) -> Tensor:
     """The value now, of a number or of a callable without arguments."""
-    return value() if callable(value) else value
+    if not callable(value):
+        return value
+    if BACKEND == "jax":
+        return _on_jax.now(value, example)
+    return _on_tensorflow.now(value) if BACKEND == "tensorflow" else value()
 
 
-def check(name: str, value: Any) -> Any:
+def check(name: str, value: T) -> T:
     """The value, which must be in [0, inf) if it is a number; callables are passed through."""
     if not callable(value):
         try:
-            in_range = 0 <= float(value) < float("inf")
+            in_range = 0 <= float(value) < float("inf")  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise TypeError(f"{name} must be a number or a callable, got {value!r}") from None
         if not in_range:

@@ -1,19 +1,13 @@
 """INNAprop for Keras: INNA on gradients that RMSprop has scaled."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
-from keras import ops
 
-from ._inna import INNA, check
+from ._direction import Scaling
+from ._inna import INNA, Number, Rate, check
 
 __all__ = ["INNAprop"]
-
-
-def rms_scaled(v: Any, s: Any, *, step: Any, sigma: float, eps: float) -> Any:
-    """The gradient over the root of its bias-corrected second moment s, after `step` steps."""
-    correction = -ops.expm1(step * ops.log1p(ops.convert_to_tensor(sigma - 1, s.dtype)))  # 1 - sigma^step
-    return v / (ops.sqrt(s / correction) + max(eps, 2.0**-126))  # 0 / 0 is 0
 
 
 @keras.saving.register_keras_serializable(package="inna")
@@ -54,14 +48,14 @@ class INNAprop(INNA):
 
     def __init__(
         self,
-        learning_rate: Any = 1e-3,
-        alpha: Any = 0.1,
-        beta: Any = 0.9,
+        learning_rate: Rate = 1e-3,
+        alpha: Number = 0.1,
+        beta: Number = 0.9,
         sigma: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float | None = 0.01,
-        initial_speed: Any = None,
-        **keras_options: Any,
+        initial_speed: Number | None = None,
+        **keras_options: object,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -76,32 +70,16 @@ class INNAprop(INNA):
         if self.sigma >= 1:
             raise ValueError(f"sigma must be less than 1, got {sigma}")
 
-    def build(self, variables: Any) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the momentum, the step counter and the second moment of each variable."""
         if self.built:
             return
         super().build(variables)
-        self._second_moments = self.add_optimizer_variables(variables, "exp_avg_sq")
+        self._second_moments = self._moments(variables, "exp_avg_sq")
 
-    def _direction(self, i: int, gradient: Any, moves: Any) -> tuple[Any, Any]:
-        moment, dtype = self._second_moments[i], gradient.dtype
-        old = ops.cast(moment, dtype)
-        s = ops.where(moves, self.sigma * old + (1 - self.sigma) * ops.square(gradient), old)
-        self.assign(moment, ops.cast(s, moment.dtype))
-        step = ops.cast(self._steps[i], dtype) + 1
-        v = rms_scaled(gradient, s, step=step, sigma=self.sigma, eps=self.eps)
-        if keras.backend.backend() != "jax":
-            return v, v
-        import jax
+    def _scaling(self, i: int) -> Scaling:
+        return Scaling(self._second_moments[i], self.sigma, self.eps)
 
-        # XLA stores a quotient that is read twice; behind the barrier the second reader computes its own.
-        step = jax.lax.optimization_barrier(step)
-        return v, rms_scaled(gradient, s, step=step, sigma=self.sigma, eps=self.eps)
-
-    def _second_moments_of(self, indices: list[int]) -> dict[str, Any]:
-        moments = [self._second_moments[i].value for i in indices]
-        return {"exp_avg_sqs": moments, "sigma": self.sigma, "eps": self.eps}
-
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """All that the constructor takes; callables as Keras serializes them."""
         return super().get_config() | {"sigma": self.sigma, "eps": self.eps}
