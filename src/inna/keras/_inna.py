@@ -219,26 +219,16 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         now: Hyperparameters,
     ) -> None:
         lr, alpha, beta, speed = (float(x) for x in now)
-        if lr == 0:
-            return
-
-        def numbers(k: int) -> Coefficients:
-            start = speed - beta if k == 0 else 0.0
-            return coefficients(lr=lr, alpha=alpha, beta=beta, start=start)
-
-        rows, counted, scaling = [], [], None
+        rows, counted = [], []
         for g, variable, i in zip(grads, variables, indices, strict=True):
-            if keras.backend.standardize_dtype(variable.dtype) != wide(variable):
+            if keras.backend.standardize_dtype(variable.dtype) == wide(variable):
+                u = self._momentum_buffers[i].value
+                rows.append(_on_torch.Row(variable.value, g, u, self._scaling(i)))
+                counted.append(i)
+            else:
                 self.update_step(g, variable, now)
-                continue
-            scaling, theta = self._scaling(i), variable.value
-            square = None if scaling is None else scaling.square.value
-            rows.append(
-                _on_torch.Row(theta.detach(), self._momentum_buffers[i].value, g.to(theta.dtype), square)
-            )
-            counted.append(i)
-        sigma, eps = (0.0, 0.0) if scaling is None else (scaling.sigma, scaling.eps)
-        _on_torch.step(rows, self._steps.value[counted], numbers, sigma, eps)
+        counts = self._steps.value[counted]
+        _on_torch.step(rows, counts, lr=lr, alpha=alpha, beta=beta, speed=speed)
 
     def _read(self, learning_rate: Tensor, example: Tensor) -> Hyperparameters:
         """The hyperparameters of this step; those of all variables come as the learning rate of each."""
