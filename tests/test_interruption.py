@@ -13,6 +13,7 @@ import pytest
 
 from inna.lab import records
 from inna.lab.running import workers
+from made_records import record
 from short_plan import RUNS, alive, command, finish, lasting, until
 
 pytestmark = [
@@ -194,7 +195,7 @@ def test_other_signals_leave_nothing_behind(tmp_path: Path, number: signal.Signa
 def test_a_damaged_record_stops_the_command_and_stays_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / RUNS[0].folder
     folder.mkdir(parents=True)
-    whole = [json.dumps({"epoch": epoch, "diverged": False}) for epoch in range(2)]
+    whole = [json.dumps(record(epoch)) for epoch in range(2)]
     damaged = f"{whole[0]}\nrubbish\n{whole[1]}\n"
     (folder / "records.jsonl").write_text(damaged)
     process = command("figure2", tmp_path)

@@ -64,6 +64,13 @@ def test_a_plan_with_data_network_optimizer_and_schedule_of_ones_own(folder: Pat
     assert (folder / "results" / "report.html").stat().st_size > 10_000
 
 
+def test_the_same_in_python(folder: Path) -> None:
+    told = typed(COMMANDS[2], folder)
+    for label in ("sign descent", "INNA", "AdamW, cosine"):
+        assert label in told
+    assert (folder / "figure3.pdf").stat().st_size > 1000
+
+
 def test_compare_writes_the_plan_that_it_ran(folder: Path) -> None:
     told = typed(COMMANDS[1], folder)
     assert told.count("torch.optim.Adam") >= 2

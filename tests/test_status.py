@@ -124,3 +124,38 @@ def test_a_damaged_record_is_named(folder: Path) -> None:
 def test_a_folder_without_a_plan(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no plan in"):
         status.status(tmp_path)
+
+
+def test_the_work_grows_with_the_number_of_runs_and_not_with_its_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted: how often a run is asked for its folder, and how often two are compared."""
+    asked = compared = 0
+    folder_of, equal = Run.folder.fget, Run.__eq__  # type: ignore[attr-defined]
+
+    def counted(run: Run) -> Path:
+        nonlocal asked
+        asked += 1
+        return Path(folder_of(run))
+
+    def counted_equal(run: Run, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(run, other)
+
+    monkeypatch.setattr(Run, "folder", property(counted))
+    monkeypatch.setattr(Run, "__eq__", counted_equal)
+    for seeds in (10, 100):
+        archive.keep_plan(tmp_path, PLAN.model_copy(update={"seeds": tuple(range(seeds))}))
+        asked = 0
+        status.status(tmp_path)
+        assert asked <= 10 * seeds * len(PLAN.grid) * len(PLAN.settings)
+    assert compared == 0
+
+
+def test_steps_that_occur_twice_are_found_in_a_grid_of_100000() -> None:
+    steps = [1e-6 * (i + 1) for i in range(100_000)]
+    long = PLAN.model_dump(mode="json") | {"grid": steps}
+    assert len(validated(Plan, long).grid) == 100_000
+    with pytest.raises(ValueError, match=r"the step in the grid 0\.001 occurs twice"):
+        validated(Plan, long | {"grid": [*steps, 0.001]})
