@@ -120,7 +120,7 @@ def run(
     if set(figures) == {1}:
         needed = plan if isinstance(plan, plans.Plan) else plans.load(str(plan))
         return _published(folder, needed, [], figure1=True)
-    from . import archive, protocol
+    from . import archive, files, protocol
     from .running.lookup import looked_up
     from .running.workers import Workers
 
@@ -129,7 +129,8 @@ def run(
     where = _folder(data_dir) if data_dir is not None else None
     _check_data(needed, where)
     folder.mkdir(parents=True, exist_ok=True)
-    archive.keep_plan(folder, needed)
+    with files.locked(folder / ".lock"):  # two commands may share the work
+        archive.keep_plan(folder, needed)
     cluster: dict[str, Any] = {"jobs": jobs, "engine": engine, "address": address}
     with (
         _mirrored(folder, tensorboard),

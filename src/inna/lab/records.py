@@ -33,6 +33,8 @@ NUMBERS = (
 )
 """The fields that are finite, or null where nothing was measured."""
 
+FIELDS = ("epoch", "diverged", *NUMBERS, "time", "host", "process", "worker")
+
 VOLATILE = ("seconds", "time", "host", "process", "worker")
 """The fields that differ between two executions of the same run; all others are the same on a CPU."""
 
@@ -68,7 +70,7 @@ def _record(line: bytes, epoch: int) -> Record:
     record = json.loads(line)
     if not isinstance(record, dict):
         raise ValueError("no JSON object")
-    missing = [key for key in ("epoch", "diverged", *NUMBERS, *VOLATILE) if key not in record]
+    missing = [key for key in FIELDS if key not in record]
     if missing:
         raise ValueError(f"without {', '.join(missing)}")
     if type(record["epoch"]) is not int or record["epoch"] != epoch:
