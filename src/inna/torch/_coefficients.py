@@ -32,10 +32,10 @@ def coefficients(
     **_: Number,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Of theta <- keep theta - lr u - push v and u <- damp u + gain v; tensors if an option is one."""
-    start, lr, alpha, beta, decay = (
+    start, lr, alpha, beta, decay = [
         option.to(like.device, exact(like.dtype)) if isinstance(option, Tensor) else option
         for option in (start, lr, alpha, beta, decay)
-    )
+    ]
     keep, push, damp, gain = reference.coefficients(lr=lr, alpha=alpha, beta=beta, decay=decay, start=start)
     if not isinstance(decay, Tensor) and decay == 0:
         keep = 1.0  # a number, which costs no pass over memory, even where lr is a tensor

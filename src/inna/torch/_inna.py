@@ -86,14 +86,16 @@ def take_step(
     capturable, foreach, lr = on_device(group), takes_foreach(tensors.params, group), options["lr"]
     coupled = coupled_decay(group, options["sign"])
 
+    silences = isinstance(lr, Tensor) and not torch.is_grad_enabled()  # 0 times NaN is no 0
+    decays = isinstance(coupled, Tensor) or coupled != 0
+    added = foreach_add if foreach else add
+
     def directions(some: Tensors) -> list[Tensor]:
-        params, grads = some.params, some.grads
-        if isinstance(lr, Tensor) and not torch.is_grad_enabled():  # 0 times NaN is no 0
-            grads = zeros_unless(lr != 0, grads)
-        if isinstance(coupled, Tensor) or coupled != 0:
-            added = foreach_add if foreach else add
-            grads = added(grads, params, coupled)
-        return optimizer.directions(some._replace(grads=grads), group, lr)
+        if silences:
+            some = some._replace(grads=zeros_unless(lr != 0, some.grads))
+        if decays:
+            some = some._replace(grads=added(some.grads, some.params, coupled))
+        return optimizer.directions(some, group, lr)
 
     if foreach:
         for some in alike(tensors, capturable):

@@ -155,12 +155,9 @@ class InertialOptimizer(CheckpointedOptimizer):
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
                 )
             state = states[param]
-            complete = (
-                not check
-                and "momentum_buffer" in state
-                and (not adaptive or "exp_avg_sq" in state)
-                and (not fused or state["step"].dtype == torch.float32)
-            )
+            complete = "momentum_buffer" in state and (not adaptive or "exp_avg_sq" in state) and not check
+            if complete and fused:
+                complete = state["step"].dtype is torch.float32
             if not complete and not self._complete_state(param, state, group):
                 continue
             params.append(param)
@@ -288,7 +285,8 @@ def takes_foreach(params: list[Tensor], group: dict[str, Any]) -> bool:
     """Whether many parameters are updated at once: by default those on an accelerator."""
     if group["foreach"] is None:
         return (
-            not (group["differentiable"] or group["stochastic_rounding"])
+            not params[0].is_cpu
+            and not (group["differentiable"] or group["stochastic_rounding"])
             and all(p.device.type in ("cuda", "xpu") for p in params)
             and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
         )
