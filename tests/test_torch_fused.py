@@ -102,6 +102,7 @@ def test_every_memory_layout_takes_the_same_step(case, make):
     torch.testing.assert_close(fused, loop)
 
 
+@pytest.mark.skipif(not hasattr(torch.Tensor, "grad_dtype"), reason="PyTorch 2.9 has no such gradients")
 @pytest.mark.parametrize("case", BOTH, ids=str)
 @pytest.mark.parametrize("flags", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
 def test_a_gradient_of_another_dtype_is_cast(case, flags):
