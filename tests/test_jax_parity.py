@@ -182,3 +182,36 @@ def test_the_table_names_every_upstream_test() -> None:
     for file in sorted({file for file, _, _ in ROWS}):
         upstream = (Path(optax.__file__).parent / file).read_text()
         assert set(re.findall(r"def (test_\w+)\(", upstream)) == {name for f, name, _ in ROWS if f == file}
+
+
+REGISTERED = """
+import inna.jax
+contrib.inna, contrib.innaprop = inna.jax.inna, inna.jax.innaprop
+plain = {"wrapper_name": None, "wrapper_kwargs": None}
+_MAIN_OPTIMIZERS_UNDER_TEST = [
+    {"opt_name": "inna", "opt_kwargs": {"learning_rate": 5e-3}, **plain},
+    {"opt_name": "innaprop", "opt_kwargs": {"learning_rate": 5e-3, "weight_decay": 0.0}, **plain},
+    {
+        "opt_name": "inna", "opt_kwargs": {"learning_rate": 1e-2, "initial_speed": 0.1},
+        "wrapper_name": "schedule_free", "wrapper_kwargs": {"learning_rate": 1e-2},
+    },
+]
+_ALL_OPTIMIZERS_UNDER_TEST = tuple(_MAIN_OPTIMIZERS_UNDER_TEST)
+"""
+
+
+def test_optax_own_common_tests_pass_with_inna_registered(tmp_path: Path) -> None:
+    source = (Path(optax.__file__).parent / "contrib" / "_common_test.py").read_text()
+    head, rest = (
+        source.partition("_MAIN_OPTIMIZERS_UNDER_TEST")[0],
+        source.partition("def _get_opt_factory")[2],
+    )
+    (tmp_path / "common_test.py").write_text(f"{head}{REGISTERED}\ndef _get_opt_factory{rest}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "common_test.py"],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
