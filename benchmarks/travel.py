@@ -1,7 +1,11 @@
 """Settings that travel: one (step, memory, direct share) on workloads of different kinds, beside tuned peers.
 
-    python benchmarks/travel.py RECORDS PART...    run what the records do not hold yet
-    python benchmarks/travel.py RECORDS            print what they hold
+    python benchmarks/travel.py RECORDS WORKLOAD...    run what the records do not hold yet
+    python benchmarks/travel.py RECORDS                print what they hold
+
+Each optimizer is tuned over twelve settings on one seed; the best is run on five fresh seeds. Declared before
+the first run: INNAprop with the settings of `from_adamw` is ahead of the AdamW it stands in for.
+one-sided).
 
 Every run has a warm-up over the first twentieth, then a cosine to 0, gradients clipped to norm 1, and one
 thread. A record is a line of JSON: workload, optimizer, settings, seed, steps and the loss on data held out.
@@ -13,11 +17,11 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from scipy import stats
 from torch import nn
 from workloads import WORKLOADS
 
@@ -25,20 +29,17 @@ from inna.hyperparameters import from_adamw, from_memory
 from inna.torch import INNA, INNAprop
 
 Trial = dict[str, Any]
-TUNING, FRESH = (0,), (10, 11, 12, 13, 14)
+TUNING, FRESH = 0, (10, 11, 12, 13, 14)
 DECAY, BETA2 = 0.1, 0.99
-DECLARED = {
-    "gpt": [
-        ("AdamW", 0.004, 10, 0.1),
-        ("INNAprop", 0.004, 10, 0.2),
-        ("AdamW", 0.004, 5, 0.2),
-        ("Nesterov", 2, 10, 0.19),
-        ("INNA", 3, 20, 0.12),
-        ("INNAprop", 0.004, 10, 0.3),
-    ]
+SPACES: dict[str, list[tuple[float, float, float]]] = {
+    "AdamW": [(step, m, 1 / m) for step in (0.001, 0.002, 0.004, 0.008) for m in (5, 10, 20)],
+    "INNAprop": [
+        (step, m, c) for step in (0.001, 0.002, 0.004, 0.008) for m, c in ((10, 0.2), (10, 0.3), (20, 0.2))
+    ],
+    "Nesterov": [(step, m, (2 * m - 1) / m**2) for step in (0.1, 0.3, 0.6, 1, 2, 3) for m in (5, 10)],
+    "INNA": [(step, m, c) for step in (0.3, 0.6, 1, 2) for m, c in ((10, 0.2), (10, 0.3), (20, 0.12))],
 }
-"""What is compared on fresh seeds, declared before the first of these runs: AdamW as it is used and as it is
-best tuned (seeds 0 to 2), INNAprop in its place, and INNA beside the best Nesterov."""
+"""Twelve settings (step, memory, direct share) for each optimizer, tried on the tuning seed."""
 
 
 def optimizer(name: str, settings: dict[str, float], model: nn.Module) -> torch.optim.Optimizer:
@@ -89,46 +90,32 @@ def train(trial: Trial) -> float:
     return found if math.isfinite(found) else math.inf
 
 
-def trials(
-    workload: str, name: str, seeds: tuple[int, ...], steps: int | None = None, **axes: list[float]
-) -> Iterator[Trial]:
-    """Every combination of the axes, on every seed."""
-    combinations: list[dict[str, float]] = [{}]
-    for axis, values in axes.items():
-        combinations = [{**c, axis: value} for c in combinations for value in values]
-    for settings in combinations:
-        for seed in seeds:
-            yield {
-                "workload": workload,
-                "optimizer": name,
-                "settings": settings,
-                "seed": seed,
-                "steps": steps or WORKLOADS[workload].steps,
-            }
+def trial(workload: str, name: str, setting: tuple[float, float, float], seed: int) -> Trial:
+    """A run: a setting on a workload with a seed."""
+    settings = dict(zip(("step", "memory", "direct"), setting, strict=True))
+    steps = WORKLOADS[workload].steps
+    return {"workload": workload, "optimizer": name, "settings": settings, "seed": seed, "steps": steps}
 
 
-def part(name: str) -> Iterator[Trial]:
-    """The trials of a part: tune:WORKLOAD, surface:WORKLOAD, or test:WORKLOAD:STEP:MEMORY and so on."""
-    kind, workload, *_ = name.split(":")
-    if kind == "tune":
-        yield from trials(workload, "AdamW", TUNING, step=[0.001, 0.002, 0.004, 0.008], memory=[5, 10, 20])
-        yield from trials(workload, "Nesterov", TUNING, step=[0.1, 0.3, 1, 2, 3], memory=[10])
-    elif kind == "surface":
-        yield from trials(
-            workload,
-            "INNAprop",
-            TUNING,
-            step=[0.001, 0.002, 0.004, 0.008],
-            memory=[5, 10, 20],
-            direct=[0.2, 0.3],
-        )
-        yield from trials(workload, "INNA", TUNING, step=[0.3, 1, 2, 3], memory=[10, 20], direct=[0.12, 0.2])
-    elif kind == "test":
-        for seed in FRESH:
-            for optimizer, step, memory, direct in DECLARED[workload]:
-                yield from trials(workload, optimizer, (seed,), step=[step], memory=[memory], direct=[direct])
-    else:
-        raise SystemExit(f"unknown part {name!r}: choose from tune:WORKLOAD, surface:WORKLOAD")
+def tuning(workload: str) -> list[Trial]:
+    """Twelve trials for each optimizer."""
+    return [trial(workload, name, s, TUNING) for name, space in SPACES.items() for s in space]
+
+
+def testing(workload: str, known: list[Trial]) -> list[Trial]:
+    """On fresh seeds: the best settings, and INNAprop in the place of AdamW, tuned and as it comes."""
+    arms = {name: best(workload, name, known) for name in SPACES}
+    step, memory, _ = arms["AdamW"]
+    pairs = [*arms.items(), ("INNAprop", (step, memory, max(0.2, 1 / memory)))]
+    pairs += [("AdamW", (0.001, 10, 0.1)), ("INNAprop", (0.001, 10, 0.2))]
+    return [trial(workload, name, setting, seed) for seed in FRESH for name, setting in dict.fromkeys(pairs)]
+
+
+def best(workload: str, name: str, known: list[Trial]) -> tuple[float, float, float]:
+    """The setting with the smallest loss on the tuning seed."""
+    tried = [r for r in known if (r["workload"], r["optimizer"], r["seed"]) == (workload, name, TUNING)]
+    settings: dict[str, float] = min(tried, key=lambda r: r["loss"])["settings"]
+    return settings["step"], settings["memory"], settings["direct"]
 
 
 def key(trial: Trial) -> str:
@@ -138,34 +125,51 @@ def key(trial: Trial) -> str:
 
 
 def main() -> None:
+    """Run the workloads that are named, or print what the records hold."""
     path = Path(sys.argv[1])
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {key(record) for record in known}
     torch.set_num_threads(1)
-    for name in sys.argv[2:]:
-        for trial in part(name):
-            if key(trial) in done:
-                continue
-            start = time.monotonic()
-            record = {**trial, "loss": train(trial), "seconds": round(time.monotonic() - start, 1)}
-            with path.open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            done.add(key(trial))
+    for workload in sys.argv[2:]:
+        execute(tuning(workload), known, path)
+        execute(testing(workload, known), known, path)
     if len(sys.argv) == 2:
-        table(known)
+        report(known)
 
 
-def table(records: list[Trial]) -> None:
-    found: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
-    for r in records:
-        found[r["workload"], r["optimizer"], r["steps"], json.dumps(r["settings"])][r["seed"]] = r["loss"]
-    for (workload, name, steps, settings), losses in sorted(
-        found.items(), key=lambda x: (x[0][:3], min(x[1].values()))
-    ):
-        print(
-            f"{workload:12} {name:9} {steps:6} {settings:50}",
-            *(f"{x:.4f}" for _, x in sorted(losses.items())),
-        )
+def execute(planned: list[Trial], known: list[Trial], path: Path) -> None:
+    """Train what is not known yet."""
+    done = {key(record) for record in known}
+    for planned_trial in planned:
+        if key(planned_trial) in done:
+            continue
+        start = time.monotonic()
+        record = {
+            **planned_trial,
+            "loss": train(planned_trial),
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        with path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        known.append(record)
+
+
+def report(known: list[Trial]) -> None:
+    """For each workload the arms of the test, and INNAprop against the AdamW in whose place it stands."""
+    for workload in dict.fromkeys(r["workload"] for r in known):
+        losses: dict[tuple[str, tuple[float, float, float]], list[float]] = defaultdict(list)
+        for planned in testing(workload, known):
+            found = [r["loss"] for r in known if key(r) == key(planned)]
+            losses[planned["optimizer"], tuple(planned["settings"].values())] += found  # type: ignore[index]
+        print(f"\n{workload}")
+        for (name, setting), values in sorted(losses.items(), key=lambda x: sum(x[1]) / max(len(x[1]), 1)):
+            mean = sum(values) / len(values) if values else math.nan
+            print(f"  {name:9} {setting!s:32} {mean:.4f} ", *(f"{x:.4f}" for x in values))
+        for step, memory in {(s[0], s[1]) for (name, s) in losses if name == "AdamW"}:
+            ours = losses["INNAprop", (step, memory, max(0.2, 1 / memory))]
+            theirs = losses["AdamW", (step, memory, 1 / memory)]
+            if len(ours) == len(theirs) > 1:
+                p = stats.ttest_rel(ours, theirs, alternative="less").pvalue
+                print(f"  from_adamw({step}, {1 - 1 / memory:g}) is ahead of that AdamW with p = {p:.2g}")
 
 
 if __name__ == "__main__":
