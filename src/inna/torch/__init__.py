@@ -24,16 +24,19 @@ from ._innaprop import INNAprop
 from ._module_sum import ModuleSum
 from ._oracle import Oracle, oracle
 from ._param_groups import param_groups
+from ._suggest import Suggestion, suggest
 
 __all__ = [
     "INNA",
     "INNAprop",
     "ModuleSum",
     "Oracle",
+    "Suggestion",
     "curvature",
     "energy",
     "foreach_step",
     "oracle",
     "param_groups",
     "project_on_ball",
+    "suggest",
 ]
