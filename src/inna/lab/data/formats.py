@@ -33,9 +33,9 @@ _FETCH_AGAIN = "move it away and get it with `inna data fetch`"
 def room(length: int) -> int:
     """The memory that reading a file of this length may take, whatever its header says: ten times as much.
 
-    A packed file may claim, and hold, a thousand times its length. Below 4 MiB it does no harm.
+    A packed file may claim, and hold, a thousand times its length. Below 32 MiB that does no harm.
     """
-    return max(10 * length, 1 << 22)
+    return max(10 * length, 1 << 25)
 
 
 def read_idx(images: Path, labels: Path) -> Split:
