@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from inna.lab.running import networks
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -203,21 +205,8 @@ def network_in_network() -> nn.Module:
 
 
 def lenet5() -> nn.Module:
-    """LeNet-5 with ReLU and max pooling."""
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(256, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, 10),
-    )
+    """LeNet-5 as the laboratory has it."""
+    return networks.lenet5((1, 28, 28), 10)
 
 
 def autoencoder() -> nn.Module:
