@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -378,3 +379,31 @@ def test_low_precision_variables_keep_their_dtype_and_have_a_state_of_float32(ma
     moments = [v for v in optimizer.variables[2:] if "steps" not in v.name]
     assert {v.dtype for v in moments} == {"float32"}
     assert np.isfinite(np.array(ops.convert_to_numpy(ops.cast(theta, "float32")))).all()
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch's")
+@pytest.mark.parametrize("make", BOTH)
+def test_on_a_gpu_nothing_waits_for_the_device(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from inna.keras import _on_torch
+
+    class NothingReadBack(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            assert func is not torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    def path(on_cpu: bool) -> list[np.ndarray]:
+        monkeypatch.setattr(_on_torch, "on_cpu", lambda _: on_cpu)
+        thetas = [keras.Variable([1.0, -2.0]), keras.Variable([[3.0]])]
+        optimizer = make(learning_rate=0.05, beta=0.2, initial_speed=0.7)
+        optimizer.build(thetas)
+        for k in range(10):
+            grads = [np.cos(k) * theta.value for theta in thetas]
+            with nullcontext() if on_cpu else NothingReadBack():
+                optimizer.apply(grads, thetas)
+        return values(thetas + optimizer.variables)
+
+    for ours, theirs in zip(path(False), path(True), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=1e-7)

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from inna import reference, schedules
 from inna.torch import INNA, INNAprop, foreach_step
@@ -409,3 +411,30 @@ def test_foreach_step_is_the_step_of_the_optimizer(adaptive):
     assert torch.equal(ours, theirs.detach())
     assert torch.equal(u, optimizer.state[theirs]["momentum_buffer"])
     assert step == 20
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_foreach_step_with_a_tensor_lr_is_the_same_and_reads_nothing_back(adaptive):
+    options = {"alpha": 0.5, "beta": 0.2, "initial_speed": 0.7, "weight_decay": 0.1}
+
+    def path(made):
+        theta, *state = (torch.ones(7, dtype=torch.float64), *torch.zeros(2, 7, dtype=torch.float64))
+        steps = [torch.zeros((), dtype=torch.int32)]
+        for k, v in enumerate(gradients(20)):
+            lr = 0.05 * (k != 3)  # at 0 nothing moves, whatever the gradient
+            v = v if lr else v * math.nan
+            squares = [state[1]] if adaptive else None
+            with NothingReadBack() if made is torch.tensor else nullcontext():
+                foreach_step([theta], [v], [state[0]], steps, squares, lr=made(lr), **options)
+        return theta, *state, steps[0].double()
+
+    for ours, theirs in zip(path(torch.tensor), path(float), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
+class NothingReadBack(TorchDispatchMode):
+    """Refuses what would wait for a GPU: a tensor's value as a number."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func is not torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))

@@ -207,9 +207,14 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         else:
             grads = [ops.convert_to_tensor(g, sparse=False) for g in grads]
             super()._backend_update_step(grads, trainable_variables, now)
-        moved = np.zeros(len(self._momentum_buffers), "int32")
-        moved[indices] = 1
-        self.assign_add(self._steps, ops.multiply(moved, ops.cast(ops.not_equal(now.lr, 0), "int32")))
+        moved = ops.cast(ops.not_equal(now.lr, 0), "int32")
+        if len(indices) < len(self._momentum_buffers):
+            mask = np.zeros(len(self._momentum_buffers), "int32")
+            mask[indices] = 1
+            moved = ops.multiply(mask, moved)
+        else:
+            moved = ops.broadcast_to(moved, self._steps.shape)
+        self.assign_add(self._steps, moved)
 
     def _update_on_torch(
         self,
@@ -218,17 +223,15 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         indices: list[int],
         now: Hyperparameters,
     ) -> None:
-        lr, alpha, beta, speed = (float(x) for x in now)
-        rows, counted = [], []
+        rows, counts, steps = [], [], self._steps.value.unbind()
         for g, variable, i in zip(grads, variables, indices, strict=True):
             if keras.backend.standardize_dtype(variable.dtype) == wide(variable):
                 u = self._momentum_buffers[i].value
                 rows.append(_on_torch.Row(variable.value, g, u, self._scaling(i)))
-                counted.append(i)
+                counts.append(steps[i])
             else:
                 self.update_step(g, variable, now)
-        counts = self._steps.value[counted]
-        _on_torch.step(rows, counts, lr=lr, alpha=alpha, beta=beta, speed=speed)
+        _on_torch.step(rows, counts, **now._asdict())
 
     def _read(self, learning_rate: Tensor, example: Tensor) -> Hyperparameters:
         """The hyperparameters of this step; those of all variables come as the learning rate of each."""

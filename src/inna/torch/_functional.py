@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._foreach import alike, multi_tensor_inna
+from ._coefficients import Number
+from ._foreach import alike, multi_tensor_inna, zeros_unless
 from ._innaprop import multi_tensor_scaled
 from ._optimizer import Tensors
 
@@ -20,10 +21,10 @@ def foreach_step(
     steps: list[Tensor],
     exp_avg_sqs: list[Tensor] | None = None,
     *,
-    lr: float,
-    alpha: float,
-    beta: float,
-    initial_speed: float,
+    lr: Number,
+    alpha: Number,
+    beta: Number,
+    initial_speed: Number,
     weight_decay: float = 0.0,
     sigma: float = 0.999,
     eps: float = 1e-8,
@@ -38,9 +39,11 @@ def foreach_step(
         params: the parameters theta.
         grads: their gradients v, of the same shapes.
         momentum_buffers: their u, of the same shapes; 0 before the first step.
-        steps: for each the number of steps so far, of shape () on a CPU.
+        steps: for each the number of steps so far, of shape (): on a CPU, or where lr is a tensor beside the
+            parameter.
         exp_avg_sqs: for INNAprop the second moments, of the same shapes; 0 before the first step.
-        lr: step size gamma >= 0; at 0 nothing changes.
+        lr: step size gamma >= 0; at 0 nothing changes. If it is a tensor of shape (), nothing is decided on the
+            host, and nothing waits for the device.
         alpha: viscous damping, >= 0.
         beta: Newtonian damping, >= 0.
         initial_speed: s >= 0, for u_0 = (s - beta) v_0 in the first step of a parameter.
@@ -56,19 +59,22 @@ def foreach_step(
 
     Reference: Castera et al. (2021), equation (12); Bolte et al. (2024), Algorithm 1.
     """
-    if lr == 0 or not params:
+    on_device = isinstance(lr, Tensor)
+    if not params or (not on_device and lr == 0):
         return
     options: dict[str, Any] = {"lr": lr, "alpha": alpha, "beta": beta, "speed": initial_speed}
     options |= {"decay": weight_decay, "sign": 1.0}
     absent = [None] * len(params)
     grads = [grad.to(param.dtype) for grad, param in zip(grads, params, strict=True)]
+    if on_device:
+        grads = zeros_unless(lr != 0, grads)  # 0 times NaN is no 0
     tensors = Tensors(params, momentum_buffers, steps, absent, exp_avg_sqs or absent, grads)
 
     def directions(some: Tensors) -> list[Tensor]:
         if exp_avg_sqs is None:
             return some.grads
-        own: dict[str, Any] = {"lr": lr, "sigma": sigma, "eps": eps, "capturable": False}
+        own: dict[str, Any] = {"lr": lr, "sigma": sigma, "eps": eps, "capturable": on_device}
         return multi_tensor_scaled(some.grads, some.exp_avg_sqs, some.steps, **own)
 
-    for some in alike(tensors, capturable=False):
-        multi_tensor_inna(some, directions, capturable=False, **options)
+    for some in alike(tensors, capturable=on_device):
+        multi_tensor_inna(some, directions, capturable=on_device, **options)
