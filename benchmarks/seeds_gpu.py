@@ -1,6 +1,6 @@
 """Five seeds of NiN on 50,000 images like CIFAR-10's: ours on one GPU against plain loops in turn.
 
-Run it with `python benchmarks/seeds_gpu.py [--device cuda] [--seeds 5] [--jobs 1 3 5] [--epochs 2]`. The
+Run it with `python benchmarks/seeds_gpu.py [--device cuda] [--seeds 5] [--jobs 1 3 5] [--epochs 10]`. The
 plain loops, one seed after the other, have their data on the device as well; both evaluate the training and
 the test loss after every epoch. The ratio of the two times is printed for each number of jobs.
 """
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 3, 5])
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--network", default="nin")
     arguments = parser.parse_args()

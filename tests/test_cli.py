@@ -283,6 +283,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ),
         (["run", "paper"], "with --data-dir"),
         (["run", "quick", "--device", "tpu9"], "device 'tpu9' is not to be had"),
+        (["run", "quick", "--device", "cuda:99"], "device 'cuda:99' is not to be had: torch sees"),
         (["status"], "no plan in"),
         (["compare", *DIGITS, "--optimizer", "lion"], "unknown optimizer 'lion'"),
         (

@@ -137,9 +137,9 @@ def test_the_distance_to_the_printed_curves() -> None:
     found = paper.distances(PAPER, Result(PAPER.problems[1], curves, decays, curves[0]))
     losses = [(d.label, d.epoch, round(d.difference, 3), d.inside) for d in found if d.field == "train_loss"]
     assert losses == [
-        *[("INNA (0.1, 0.1)", epoch, 0.0, True) for epoch in (15, 50, 100, 150, 200)],
-        *[("ADAM", epoch, 1.0, False) for epoch in (15, 50)],
-        ("INNA (0.1, 0.1), k^-1/4", 15, 0.0, True),
+        *[("INNA (0.1, 0.1)", epoch, 0.0, True) for epoch in paper.EPOCHS],
+        *[("ADAM", epoch, 1.0, False) for epoch in paper.EPOCHS if epoch <= 60],
+        *[("INNA (0.1, 0.1), k^-1/4", epoch, 0.0, True) for epoch in (1, 2, 3, 5, 10, 15)],
     ]
     assert {d.label for d in found if d.field == "test_accuracy"} == {"INNA (0.1, 0.1)", "ADAM"}
 
@@ -148,6 +148,7 @@ def test_the_distance_to_the_printed_curves() -> None:
     ("change", "same"),
     [
         ({"name": "mine", "seeds": (0,), "epochs": 30}, True),
+        ({"selection_epochs": 0}, True),
         ({"selection_epochs": 3}, False),
         ({"batch_size": 64}, False),
         ({"sampling": "independent"}, False),

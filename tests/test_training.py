@@ -343,6 +343,13 @@ def test_the_clipped_loss_is_that_of_keras(tmp_path: Path) -> None:
     torch.testing.assert_close(logits.grad[0], torch.tensor([-0.5, 0.5]))
 
 
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_gpu_computes_in_the_precision_of_the_run(precision: str) -> None:
+    training.Trainer(a_run(precision=precision), DIGITS)
+    flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    assert flags == (precision == "tf32",) * 2
+
+
 def test_the_running_loss_can_be_what_counts(tmp_path: Path) -> None:
     found = trained(a_run(train_loss="running", epochs=2), tmp_path / "running")
     other = trained(a_run(epochs=2), tmp_path / "evaluated")

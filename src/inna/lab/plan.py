@@ -93,6 +93,7 @@ Schedule = Annotated[
 Sampling = Literal["epochs", "independent"]
 Loss = Literal["cross_entropy", "clipped_cross_entropy"]
 TrainLoss = Literal["evaluated", "running"]
+Precision = Literal["float32", "tf32"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -178,6 +179,7 @@ class Run(_Data):
     evaluate: Evaluation
     loss: Loss = "cross_entropy"
     train_loss: TrainLoss = "evaluated"
+    precision: Precision = "float32"
 
     @property
     def folder(self) -> Path:
@@ -187,7 +189,7 @@ class Run(_Data):
         setting = "-".join([self.optimizer.rpartition(".")[2], *options, decay])
         content = self.model_dump(mode="json")
         content["problem"]["dataset"] = Path(self.problem.dataset).name  # a file may move with its folder
-        for later in ("loss", "train_loss"):  # fields that older runs did not have
+        for later in ("loss", "train_loss", "precision"):  # fields that older runs did not have
             if content[later] == type(self).model_fields[later].default:
                 del content[later]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
@@ -224,6 +226,8 @@ class Plan(_Data):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     threads: Count = 1
     device: str = "cpu"
+    precision: Precision = "float32"
+    """Of products and convolutions on a GPU: float32, or its shorter TensorFloat-32, which is faster."""
     modules: tuple[str, ...] = ()
     """Folders in which own modules and data are looked up; that of the plan's file is always the first."""
 
@@ -282,6 +286,7 @@ class Plan(_Data):
             evaluate=evaluate,
             loss=self.loss,
             train_loss=self.train_loss,
+            precision=self.precision,
         )
 
 

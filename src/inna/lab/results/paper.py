@@ -14,7 +14,7 @@ from .curves import Curve, Result, decay_label
 
 __all__ = ["EPOCHS", "Distance", "Printed", "distances", "label", "printed", "repeats"]
 
-EPOCHS = (15, 50, 100, 150, 200)
+EPOCHS = (1, 2, 3, 5, 10, 15, 50, 100, 150, 200)
 """Where the distance to the printed curves is told."""
 
 DIGITISATION = {"train_loss": 0.003, "test_accuracy": 0.002}
@@ -47,10 +47,14 @@ class Distance:
     difference: float
     inside: bool
     """Whether our mean lies between the worst and the best of the paper's five runs."""
+    beyond: float
+    """How far it lies outside of them; 0 inside."""
 
 
 def repeats(plan: Plan, problem: Problem) -> bool:
     """Whether a problem is one of the paper's, run by its protocol; seeds and epochs may be fewer.
+
+    The steps gamma_0 may also be given instead of chosen.
 
     Example:
         >>> from inna.lab import plan
@@ -62,14 +66,15 @@ def repeats(plan: Plan, problem: Problem) -> bool:
         and problem.network == "nin"
         and problem.train in (None, 50_000)
         and problem.test in (None, 10_000)
-        and (plan.batch_size, plan.sampling, plan.selection_epochs) == (32, "epochs", 15)
+        and (plan.batch_size, plan.sampling) == (32, "epochs")
+        and plan.selection_epochs in (0, 15)
     )
 
 
 def label(setting: Setting) -> str | None:
     """The printed curve that is a setting's: told by what it is, not by its name."""
     name = setting.optimizer.rpartition(".")[2].lower()
-    if name == "inna" and setting.options.keys() <= {"alpha", "beta"} and setting.q == 0.5:
+    if name == "inna" and setting.options.keys() <= {"alpha", "beta", "initial_speed"} and setting.q == 0.5:
         alpha, beta = setting.options.get("alpha", 0.5), setting.options.get("beta", 0.1)
         return f"INNA ({alpha:g}, {beta:g})" if (alpha, beta) in CANDIDATES else None
     return PEERS.get((name, setting.q)) if setting.options.keys() <= {"eps"} else None
@@ -131,8 +136,8 @@ def _distances(problem: Problem, curve: Curve, field: str, name: str, ours: str)
         if epoch < len(means) and at.size and np.isfinite(means[epoch]):
             mean, low, high = (scale(values[at[0]]) for values in (theirs.mean, theirs.low, theirs.high))
             value = scale(means[epoch])
-            inside = bool(low - known <= value <= high + known)
-            found.append(Distance(ours, field, epoch, float(value - mean), inside))
+            beyond = max(0.0, float(low - value), float(value - high))
+            found.append(Distance(ours, field, epoch, float(value - mean), beyond <= known, beyond))
     return found
 
 

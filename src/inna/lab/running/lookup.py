@@ -54,7 +54,11 @@ def looked_up_run(run: Run) -> Run:
 def check_device(name: str) -> None:
     """Raise a ValueError if this machine has no such torch device."""
     try:
-        torch.empty(0, device=name)
+        device = torch.device(name)
+        if device.type != "cuda":
+            torch.empty(0, device=device)
+        elif (device.index or 0) >= torch.cuda.device_count():  # asked like this, no context takes memory here
+            raise RuntimeError(f"torch sees {torch.cuda.device_count()} CUDA devices")
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} is not to be had: {str(error).splitlines()[0]}") from None
 

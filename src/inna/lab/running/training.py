@@ -141,6 +141,7 @@ class Trainer:
     def __init__(self, run: Run, data: Dataset) -> None:
         torch.set_num_threads(run.threads)
         _keep_freed_memory()
+        _set_up_gpu(run.precision)
         self.run = run
         self.shape: networks.Shape = data.x_train.shape[1:]
         self.classes = data.classes
@@ -343,6 +344,12 @@ def _keep_freed_memory() -> None:
         m_trim_threshold, m_mmap_threshold, gibibyte = -1, -3, 2**30
         for threshold in (m_trim_threshold, m_mmap_threshold):
             getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)(threshold, gibibyte)
+
+
+def _set_up_gpu(precision: str) -> None:
+    """Say how convolutions and products compute there, which torch has convolutions do in TF32 by default."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True  # all mini-batches but the last have one shape
 
 
 def _finite(value: float | None) -> float | None:
