@@ -42,8 +42,8 @@ def foreach_step(
         steps: for each the number of steps so far, of shape (): on a CPU, or where lr is a tensor beside the
             parameter.
         exp_avg_sqs: for INNAprop the second moments, of the same shapes; 0 before the first step.
-        lr: step size gamma >= 0; at 0 nothing changes. If it is a tensor of shape (), nothing is decided on the
-            host, and nothing waits for the device.
+        lr: step size gamma >= 0; at 0 nothing changes. If it is a tensor of shape (), nothing is decided on
+            the host, and nothing waits for the device.
         alpha: viscous damping, >= 0.
         beta: Newtonian damping, >= 0.
         initial_speed: s >= 0, for u_0 = (s - beta) v_0 in the first step of a parameter.

@@ -57,7 +57,7 @@ def check_device(name: str) -> None:
         device = torch.device(name)
         if device.type != "cuda":
             torch.empty(0, device=device)
-        elif (device.index or 0) >= torch.cuda.device_count():  # asked like this, no context takes memory here
+        elif (device.index or 0) >= torch.cuda.device_count():  # makes no context here
             raise RuntimeError(f"torch sees {torch.cuda.device_count()} CUDA devices")
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} is not to be had: {str(error).splitlines()[0]}") from None
