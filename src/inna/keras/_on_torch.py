@@ -20,9 +20,7 @@ class Row(NamedTuple):
     scaling: Scaling | None
 
 
-def step(
-    rows: list[Row], counts: list[torch.Tensor], *, lr: Any, alpha: Any, beta: Any, speed: Any
-) -> None:
+def step(rows: list[Row], counts: list[torch.Tensor], *, lr: Any, alpha: Any, beta: Any, speed: Any) -> None:
     """One step of all rows, each of which has taken so many before; the counts stay.
 
     On a CPU the options become numbers. Elsewhere they stay on the device, for which nothing here waits.
