@@ -389,7 +389,7 @@ def test_on_a_gpu_nothing_waits_for_the_device(make: Any, monkeypatch: pytest.Mo
 
     from inna.keras import _on_torch
 
-    class NothingReadBack(TorchDispatchMode):
+    class NothingReadBack(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             assert func is not torch.ops.aten._local_scalar_dense.default
             return func(*args, **(kwargs or {}))
@@ -401,7 +401,7 @@ def test_on_a_gpu_nothing_waits_for_the_device(make: Any, monkeypatch: pytest.Mo
         optimizer.build(thetas)
         for k in range(10):
             grads = [np.cos(k) * theta.value for theta in thetas]
-            with nullcontext() if on_cpu else NothingReadBack():
+            with nullcontext() if on_cpu else NothingReadBack():  # type: ignore[no-untyped-call]
                 optimizer.apply(grads, thetas)
         return values(thetas + optimizer.variables)
 

@@ -66,7 +66,7 @@ def foreach_step(
     options |= {"decay": weight_decay, "sign": 1.0}
     absent = [None] * len(params)
     grads = [grad.to(param.dtype) for grad, param in zip(grads, params, strict=True)]
-    if on_device:
+    if isinstance(lr, Tensor):
         grads = zeros_unless(lr != 0, grads)  # 0 times NaN is no 0
     tensors = Tensors(params, momentum_buffers, steps, absent, exp_avg_sqs or absent, grads)
 
