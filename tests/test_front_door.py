@@ -69,7 +69,7 @@ def test_a_report_gives_data_frames_arrays_figures_and_sentences(done: Path) -> 
     drawn = found.figures()
     assert list(drawn)[:3] == ["figure2", "figure3", "figure4"]
     assert all(isinstance(figure, Figure) for figure in drawn.values())
-    assert found.findings()[0].startswith("The lowest mean training loss is that of")
+    assert found.findings()[0].startswith("The lowest training loss (")
     records = lab.table(done)
     last = records[(records["epoch"] == PLAN.epochs) & (records["setting"] == "ADAM")]
     np.testing.assert_array_equal(

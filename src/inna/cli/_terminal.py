@@ -131,10 +131,12 @@ def at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") 
 
 def show(plan: Any, results: Any, paths: list[Path]) -> None:
     from ..lab.results.findings import findings
+    from ..lab.results.judgement import family
 
+    comparisons = family(results)
     for result in results:
         out.print(_table(result, plan.epochs))
-        for sentence in findings(plan, result):
+        for sentence in findings(plan, result, comparisons):
             print(f"  {sentence}")
     for path in paths:
         print(path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from ..plan import Plan, Run
+from ..results import judgement
 from ..results.curves import Result
 from ..results.findings import findings, unfinished
 from . import drawing, figures, page
@@ -67,5 +68,6 @@ class Experiment:
 
     def findings(self) -> list[str]:
         """What the records show, in sentences; first what is missing."""
-        found = [sentence for result in self.results for sentence in findings(self.plan, result)]
-        return unfinished(self.missing) + found
+        comparisons = judgement.family(self.results)
+        found = [findings(self.plan, result, comparisons) for result in self.results]
+        return unfinished(self.missing) + [sentence for sentences in found for sentence in sentences]

@@ -62,7 +62,7 @@ def publish(
             }
             for title, svg in (drawn or {}).items()
         },
-        problems=[_problem(plan, result) for result in results],
+        problems=[_problem(plan, result, judgement.family(results)) for result in results],
         pictures=[
             {
                 "picture": picture,
@@ -109,6 +109,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "label": label,
             "lr": curve.lr,
             "loss": curve.final("train_loss"),
+            "geometric": judgement.typical(curve, "train_loss"),
             "loss_interval": judgement.geometric_interval(_finals(curve, "train_loss")),
             "accuracy": curve.final("test_accuracy"),
             "accuracy_interval": judgement.interval(_finals(curve, "test_accuracy")),
@@ -126,21 +127,22 @@ def _finals(curve: Curve, field: str) -> Any:
     return last[np.isfinite(last)] if curve.diverged == 0 else []
 
 
-def _problem(plan: Plan, result: Result) -> dict[str, Any]:
+def _problem(plan: Plan, result: Result, comparisons: int) -> dict[str, Any]:
     """What the template shows of a problem."""
     named = [(name, curve) for name, curve in result.named if curve.counted]
     targets = judgement.targets(result)
     ours = [(name, c) for name, c in named if c is result.best or c in result.decays]
     peers = [(name, c) for name, c in named if c in result.compared and c is not result.best]
     pairs = [
-        (a, b, judgement.compare(x, y, "train_loss"), judgement.compare(x, y, "test_accuracy"))
+        (a, b, *(judgement.compare(x, y, field, comparisons) for field in ("train_loss", "test_accuracy")))
         for (a, x), (b, y) in (product(ours, peers) if result.best else combinations(peers, 2))
     ]
     return {
         "problem": result.problem,
         "rows": rows(result),
-        "findings": findings(plan, result),
+        "findings": findings(plan, result, comparisons),
         "pairs": pairs,
+        "comparisons": comparisons,
         "targets": targets,
         "times": [(name, [_reached(curve, target.loss) for target in targets]) for name, curve in named],
         "steps": sorted({point.lr for _, curve in result.named for point in curve.grid}),

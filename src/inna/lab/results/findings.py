@@ -1,7 +1,7 @@
 """What the records show, in sentences; every number and every verdict in them is computed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,10 +14,16 @@ __all__ = ["findings", "unfinished"]
 FIELDS = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
 
 
-def findings(plan: Plan, result: Result) -> list[str]:
-    """What the records of a problem show."""
+def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list[str]:
+    """What the records of a problem show.
+
+    Args:
+        plan: what was run.
+        result: what came out for one problem.
+        comparisons: how many the whole report makes (`judgement.family`); those of this problem by default.
+    """
     finals = {
-        field: {name: mean for name, curve in result.named if math.isfinite(mean := curve.final(field).mean)}
+        field: {name: mean for name, c in result.named if math.isfinite(mean := judgement.typical(c, field))}
         for field in FIELDS
     }
     if not finals["train_loss"]:
@@ -26,9 +32,10 @@ def findings(plan: Plan, result: Result) -> list[str]:
     lowest = min(finals["train_loss"], key=lambda name: finals["train_loss"][name])
     highest = max(finals["test_accuracy"], key=lambda name: finals["test_accuracy"][name])
     return [
-        f"The lowest mean training loss is that of {lowest}: {finals['train_loss'][lowest]:.4g}.",
+        f"The lowest training loss (geometric mean over the seeds) is that of {lowest}: "
+        f"{finals['train_loss'][lowest]:.4g}.",
         f"The highest mean test accuracy is that of {highest}: {finals['test_accuracy'][highest]:.4f}.",
-        *_comparisons(result, lowest),
+        *_comparisons(result, lowest, comparisons or judgement.family([result])),
         *_time(result),
         *_sensitivity(plan, result),
         *_printed(plan, result),
@@ -51,7 +58,7 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
     return said
 
 
-def _comparisons(result: Result, lowest: str) -> list[str]:
+def _comparisons(result: Result, lowest: str, comparisons: int) -> list[str]:
     """The best candidate against its peers, and its k^-1/4 against ADAM; or the lowest loss against all."""
     named = dict(result.named)
     best = result.best.setting.label if result.best else lowest
@@ -61,32 +68,41 @@ def _comparisons(result: Result, lowest: str) -> list[str]:
         slower = f"{best}, {result.against_adam.setting.label}"
         adams = [c.setting.label for c in result.curves if c.setting.is_adam]
         pairs += [(slower, adam) for adam in adams if adam in peers]
-    said = [_compare(a, named[a], b, named[b], field) for field in FIELDS for a, b in pairs]
+    said = [
+        _compare(a, b, judgement.compare(named[a], named[b], field, comparisons), named, comparisons)
+        for field in FIELDS
+        for a, b in pairs
+    ]
     chosen_from = sum(bool(curve.counted) for curve in result.candidates)
     if chosen_from > 1 and peers:
         said.append(
             f"{best} was chosen among {chosen_from} candidates by these same training losses, "
-            "which favours it."
+            "which favours it; the intervals count the comparisons of all of them."
         )
     return said
 
 
-def _compare(ours: str, mine: Curve, theirs: str, other: Curve, field: str) -> str:
-    told = judgement.compare(mine, other, field)
+def _compare(
+    ours: str, theirs: str, told: judgement.Comparison, named: Mapping[str, Curve], comparisons: int
+) -> str:
     subject = f"{ours} {'is ' if told.verdict in ('ahead of', 'behind') else ''}{told.verdict} {theirs}"
     if told.verdict == "cannot be compared with":
-        lost = [f"{c.diverged} of {name}" for name, c in ((ours, mine), (theirs, other)) if c.diverged]
+        lost = [f"{named[name].diverged} of {name}" for name in (ours, theirs) if named[name].diverged]
         why = f"of the runs diverged: {', '.join(lost)}" if lost else "there are no runs to compare"
-        return f"{subject} in {FIELDS[field]}: {why}."
-    a, b = (float(curve.series(field)[:, told.epoch].mean()) for curve in (mine, other))
+        return f"{subject} in {FIELDS[told.field]}: {why}."
     d = told.difference
-    digits, what = (".3g", "ratio") if field == "train_loss" else (".4f", "difference")
+    loss = told.field == "train_loss"
+    digits, mean, what = (".3g", "geometric means ", "ratio") if loss else (".4f", "means ", "difference")
+    a, b = told.means
     seeds = f"{d.seeds} paired seed{'s' if d.seeds > 1 else ''}"
-    within = "no interval" if math.isnan(d.low) else f"95 % interval {d.low:{digits}} to {d.high:{digits}}"
+    within = "no interval"
+    if not math.isnan(d.low):
+        within = f"{d.low:{digits}} to {d.high:{digits}}"
+        within += f", one of {comparisons} intervals that hold together at 95 %"
     return (
-        f"{subject} in {FIELDS[field]} after {told.epoch} epochs: {a:{digits}} against {b:{digits}}, "
-        f"{what} {d.mean:{digits}} ({within}, {seeds}); the bands from best to worst run "
-        f"{'overlap' if told.overlap else 'do not overlap'}."
+        f"{subject} in {FIELDS[told.field]} after {told.epoch} epochs: "
+        f"{mean}{a:{digits}} against {b:{digits}}, {what} {d.mean:{digits}} ({within}; {seeds}); "
+        f"the bands from best to worst run {'overlap' if told.overlap else 'do not overlap'}."
     )
 
 
@@ -96,14 +112,19 @@ def _time(result: Result) -> list[str]:
     for target in judgement.targets(result):
         if target.end_of is None:
             continue
-        medians = {name: float(np.median(judgement.epochs_to(c, [target.loss]))) for name, c in curves}
+        reached = {name: judgement.epochs_to(c, [target.loss])[0] for name, c in curves}
+        medians = {name: float(np.median(epochs)) for name, epochs in reached.items()}
         order = sorted(medians, key=lambda name: medians[name])
         ranks = [f"{name} {medians[name]:g}" for name in order if math.isfinite(medians[name])]
-        never = [name for name in order if math.isinf(medians[name])]
+        never = [
+            f"{name} ({np.isfinite(reached[name]).sum()} of {len(reached[name])})"
+            for name in order
+            if math.isinf(medians[name])
+        ]
         said.append(
             f"Epochs to the training loss {target.loss:.3g}, {target.name}, median over the seeds: "
             f"{'; '.join(ranks)}."
-            + (f" Half of the seeds never came there: {', '.join(never)}." if never else "")
+            + (f" Too few seeds came there for a median: {', '.join(never)}." if never else "")
         )
     return said
 

@@ -25,12 +25,14 @@ __all__ = [
     "Target",
     "compare",
     "epochs_to",
+    "family",
     "geometric_interval",
     "interval",
     "profile",
     "seconds_to",
     "sensitivity",
     "targets",
+    "typical",
 ]
 
 CONFIDENCE = 0.95
@@ -58,17 +60,27 @@ class Interval:
     seeds: int
 
 
-def interval(values: ArrayLike) -> Interval:
-    r"""Student's interval for the mean, :math:`\bar x \pm t_{n-1} s / \sqrt n`.
+def interval(values: ArrayLike, comparisons: int = 1) -> Interval:
+    r"""Student's interval for the mean, one of several that shall all hold at once.
 
-    It takes the seeds for independent draws of a normal distribution; with five it is wide, and rough.
+    .. math:: \bar x \pm t_{n-1, 1 - \delta/(2m)} \, s / \sqrt n, \qquad \delta = 1 - \text{CONFIDENCE}
+
+    It takes the seeds for independent draws of a normal distribution. By Bonferroni's inequality all m
+    intervals of a family hold at once with probability CONFIDENCE or more, however they depend on each
+    other and whichever of them is looked at afterwards.
 
     Args:
         values: a finite number for each seed.
+        comparisons: m, how many intervals shall hold at once; with 1 this one alone.
 
     Example:
         >>> interval([1.0, 2.0, 3.0])
         Interval(mean=2.0, low=-0.48413..., high=4.48413..., seeds=3)
+        >>> interval([1.0, 2.0, 3.0], comparisons=10)
+        Interval(mean=2.0, low=-6.12..., high=10.12..., seeds=3)
+
+    Reference:
+        Dunn, Multiple comparisons among means, JASA 56 (1961).
     """
     x = np.asarray(values, dtype=float)
     n = len(x)
@@ -76,14 +88,28 @@ def interval(values: ArrayLike) -> Interval:
         return Interval(float(x.mean()) if n else math.nan, math.nan, math.nan, n)
     from scipy.special import stdtrit  # not at the top: who has no seeds to judge need not load SciPy
 
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(x.std(ddof=1)) / math.sqrt(n)
+    level = 1 - (1 - CONFIDENCE) / (2 * comparisons)
+    half = float(stdtrit(n - 1, level)) * float(x.std(ddof=1)) / math.sqrt(n)
     return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, n)
 
 
-def geometric_interval(values: ArrayLike) -> Interval:
+def geometric_interval(values: ArrayLike, comparisons: int = 1) -> Interval:
     """The same for the logarithm of positive numbers, and back: of their geometric mean, so never below 0."""
-    logs = interval(np.log(np.maximum(np.asarray(values, dtype=float), TINY)))
-    return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high), logs.seeds)
+    logs = interval(np.log(np.maximum(np.asarray(values, dtype=float), TINY)), comparisons)
+    return Interval(math.exp(logs.mean), _exp(logs.low), _exp(logs.high), logs.seeds)
+
+
+def _exp(x: float) -> float:
+    return math.inf if x > 700 else math.exp(x)
+
+
+def typical(curve: Curve, field: str) -> float:
+    """The mean over the seeds after the last epoch, geometric of losses; NaN if a run diverged."""
+    return _mean(curve.series(field)[:, -1], field)
+
+
+def _mean(values: Floats, field: str) -> float:
+    return float(np.exp(np.log(np.maximum(values, TINY)).mean()) if field == "train_loss" else values.mean())
 
 
 @dataclass(frozen=True)
@@ -92,7 +118,7 @@ class Comparison:
 
     The runs of a seed share their initial weights and mini-batches, so they are compared in pairs: as the
     ratio of their training losses (geometric mean; below 1 is ahead) or the difference of their test
-    accuracies (above 0 is ahead).
+    accuracies (above 0 is ahead). The verdict is whether the interval excludes 1, or 0.
     """
 
     field: str
@@ -101,15 +127,18 @@ class Comparison:
     verdict: Verdict
     overlap: bool
     """Whether the bands from the best run to the worst overlap."""
+    means: tuple[float, float] = (math.nan, math.nan)
+    """Of ours and theirs over the paired seeds, geometric of losses: what they differ by is `difference`."""
 
 
-def compare(ours: Curve, theirs: Curve, field: str) -> Comparison:
+def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Comparison:
     """Compare two curves at the last epoch that both have come to.
 
     Args:
         ours: a curve.
         theirs: the other.
         field: "train_loss" or "test_accuracy".
+        comparisons: how many shall err with probability 1 - `CONFIDENCE` at most, together: see `family`.
     """
     mine, other = ours.series(field), theirs.series(field)
     epoch = min(mine.shape[1], other.shape[1]) - 1
@@ -122,14 +151,29 @@ def compare(ours: Curve, theirs: Curve, field: str) -> Comparison:
             field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
         )
     if field == "train_loss":
-        difference = geometric_interval(np.maximum(a, TINY) / np.maximum(b, TINY))
+        difference = geometric_interval(np.maximum(a, TINY) / np.maximum(b, TINY), comparisons)
         ahead, behind = difference.high < 1, difference.low > 1
     else:
-        difference = interval(a - b)
+        difference = interval(a - b, comparisons)
         ahead, behind = difference.low > 0, difference.high < 0
     overlap = bool(mine.min() <= other.max() and other.min() <= mine.max())
     verdict: Verdict = "ahead of" if ahead else "behind" if behind else "cannot be told from"
-    return Comparison(field, epoch, difference, verdict, overlap)
+    return Comparison(field, epoch, difference, verdict, overlap, (_mean(a, field), _mean(b, field)))
+
+
+def family(results: Sequence[Result]) -> int:
+    """How many comparisons a report on these problems makes, those that lie in its choices included.
+
+    With candidates every candidate against every peer, and each of its decays, as if all had been run,
+    since the best is chosen by the losses that are then compared; without, every optimizer against every
+    other, since any may come out lowest. Each in training loss and in test accuracy.
+    """
+    pairs = 0
+    for result in results:
+        peers = sum(curve.setting.role == "peer" for curve in result.curves)
+        candidates = len(result.candidates) * (1 + len(result.decays))
+        pairs += candidates * peers if candidates else peers * (peers - 1) // 2
+    return max(1, 2 * pairs)
 
 
 @dataclass(frozen=True)
