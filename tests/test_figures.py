@@ -99,7 +99,15 @@ def test_curves_are_means_and_bands_reach_from_the_best_run_to_the_worst(result:
 
 def test_each_figure_shows_its_curves_and_names_its_axes(result: Result) -> None:
     drawn = {name: drawing.draw(picture) for name, picture in pictures(QUICK, result).items()}
-    assert list(drawn) == ["figure2", "figure3", "figure4", "sensitivity", "time_to_target", "profiles"]
+    assert list(drawn) == [
+        "figure2",
+        "figure3",
+        "figure4",
+        "sensitivity",
+        "budget",
+        "time_to_target",
+        "profiles",
+    ]
     assert len(lines(drawn["figure2"], 0)) == len(lines(drawn["figure2"], 1)) == 4
     assert list(lines(drawn["figure3"], 0)) == ["SGD", "ADAGRAD", "ADAM", "INNA (0.1, 0.1)"]
     assert list(lines(drawn["figure4"], 0)) == ["$k^{-1/2}$", "$k^{-1/4}$", "$k^{-1/8}$", "$k^{-1/16}$"]
@@ -129,12 +137,13 @@ def test_problems_stand_side_by_side(problems: int, axes: int) -> None:
     drawn = pictures(of, *(made(of, problem) for problem in range(problems)))
     found = {name: len(drawing.draw(picture).axes) for name, picture in drawn.items()}
     assert found.pop("profiles") == 3
+    assert found.pop("budget") == problems
     assert set(found.values()) == {axes}
 
 
 def test_a_plan_without_candidates_has_its_figures(tmp_path: Path) -> None:
     drawn = pictures(OWN, made(OWN))
-    assert list(drawn) == ["figure3", "sensitivity", "time_to_target", "profiles"]
+    assert list(drawn) == ["figure3", "sensitivity", "budget", "time_to_target", "profiles"]
     assert list(lines(drawing.draw(drawn["figure3"]), 0)) == [s.label for s in OWN.settings]
     lone = OWN.model_copy(update={"settings": OWN.settings[:1]})
     assert "figure3" in pictures(lone, made(lone))

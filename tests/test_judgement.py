@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from inna.lab import plan
-from inna.lab.results import judgement, paper
+from inna.lab.results import design, judgement, paper
 from inna.lab.results.curves import Curve, GridPoint, Result, Summary, decayed
 from inna.lab.results.findings import findings, unfinished
 from made_results import curve, result, run
@@ -302,6 +302,31 @@ def test_findings_come_from_the_records() -> None:
     assert any("inside the printed band" in s for s in findings(PAPER, result(PAPER, epochs=20)))
 
 
+def test_findings_say_what_tuning_gave_and_what_the_seeds_can_find() -> None:
+    draw = np.random.default_rng(0)
+    curves = equal(draw, 3, 0)
+    grids = [
+        [GridPoint(lr, [loss] * 5) for lr, loss in ((0.1, 1.0), (0.2, 3.0), (0.5, None))] for _ in curves
+    ]
+    curves = [dataclasses.replace(c, grid=g) for c, g in zip(curves, grids, strict=True)]
+    curves[0] = dataclasses.replace(curves[0], grid=grids[0][:2])
+    found = Result(QUICK.problems[0], curves, [], None)
+    best = judgement.tuned(found, curves[1])
+    assert best is not None  # of 1, 3 and the 2 of the start
+    np.testing.assert_allclose(best, np.repeat([[2.0], [4 / 3], [1.0]], 5, axis=1))
+    said = findings(QUICK, found)
+    assert any("What tuning gave" in s and "number 1 2 (2 to 2)" in s for s in said)
+    assert "Not all had the same trials: 3 steps γ₀, but number 0 2." in said
+    (seeds,) = [s for s in said if "with probability 0.8" in s]
+    assert "5 seeds and 6 comparisons" in seeds
+    spread = judgement.spread(found)
+    needed = design.seeds_for(-math.log(0.9) / spread, level=0.025, comparisons=6)
+    assert f"a ratio of 0.9 takes {needed} seeds" in seeds
+    assert any(s.startswith("Few seeds: 5") for s in findings(QUICK, found, 10**6))
+    missing = dataclasses.replace(curves[1], grid=[GridPoint(0.1, [1.0], 4), GridPoint(0.2, [], 5)])
+    assert judgement.tuned(found, missing) is None
+
+
 def test_findings_of_what_diverged_or_has_not_begun() -> None:
     nothing = Curve(SETTING, [GridPoint(0.1, [], 5)], None, [])
     assert findings(QUICK, Result(QUICK.problems[0], [nothing], [], nothing)) == ["No long run has begun."]
@@ -310,6 +335,7 @@ def test_findings_of_what_diverged_or_has_not_begun() -> None:
     one = [curve(QUICK.settings[i], 2.0 + i, seeds=1) for i in (4, 5)]
     said = findings(QUICK, Result(QUICK.problems[0], one, [], None))
     assert any("SGD cannot be told from ADAGRAD" in s and "no interval; 1 paired seed)" in s for s in said)
+    assert any(s.startswith("With one seed no two optimizers can be told apart") for s in said)
 
 
 def test_what_is_missing_is_told() -> None:

@@ -138,7 +138,7 @@ def test_the_plots_are_drawn_without_errors_or_requests_and_fit(done: Path, brow
         "[...document.querySelectorAll('.plot')].map(plot => plot.querySelectorAll('path.js-line').length)"
     )
     curves = page.evaluate(counts)
-    assert len(curves) == 13
+    assert len(curves) == 14
     assert min(curves) >= 2
     edges = "[...document.querySelectorAll('.plot')].map(plot => plot.getBoundingClientRect().right)"
     assert max(page.evaluate(edges)) <= width

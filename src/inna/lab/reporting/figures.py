@@ -110,6 +110,9 @@ def pictures(plan: Plan, results: Sequence[Result]) -> list[Picture]:
         drawn.append(_figure4(plan, [r for r in begun if r.decays], looks))
     if known:
         drawn.append(_sensitivity(plan, known, looks))
+    tuned = [r for r in known if any(judgement.tuned(r, curve) is not None for curve in r.curves)]
+    if tuned:
+        drawn.append(_budget(plan, tuned, looks))
     if begun:
         drawn.append(_time_to_target(begun, looks))
         drawn += _profiles(begun, looks)
@@ -164,6 +167,31 @@ def _sensitivity(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look
     )
     title = "Sensitivity to γ₀, and to what distinguishes the settings"
     return Picture("sensitivity", title, caption, columns)
+
+
+def _budget(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:
+    columns = []
+    for result in results:
+        lines = []
+        for name, curve in result.named:
+            best = judgement.tuned(result, curve)
+            if best is not None:
+                means = [judgement.geometric_interval(losses) for losses in best]
+                k = np.arange(1.0, len(means) + 1)
+                mean, low, high = (
+                    np.array([getattr(m, end) for m in means]) for end in ("mean", "low", "high")
+                )
+                lines.append(Line(name, looks[name], k, mean, low, high))
+        label = f"{LOSS} after {plan.selection_epochs} epochs"
+        columns.append(
+            [Panel(_title(result), "trials: steps γ₀ drawn from the grid", label, lines, yscale="log")]
+        )
+    caption = (
+        "The expected loss of the best of so many steps, drawn at random from those that were tried: the "
+        "geometric mean over the seeds with its 95 % interval. A step that diverged counts with the loss "
+        "before training. An optimizer that is easy to tune comes down early."
+    )
+    return Picture("budget", "Loss against the tuning budget", caption, columns)
 
 
 def _time_to_target(results: Sequence[Result], looks: Mapping[str, Look]) -> Picture:

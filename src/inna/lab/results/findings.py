@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..plan import Evaluation, Plan, Run
-from . import judgement, paper
+from . import design, judgement, paper
 from .curves import Curve, Result
 
 __all__ = ["findings", "unfinished"]
 
+RATIO = 0.9
+"""Of two losses: how many seeds it takes to see it is said."""
+HALF = 0.5
+"""Of two losses: where not even this is seen, the seeds are few."""
 FIELDS = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
 
 
@@ -38,6 +42,8 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
         *_comparisons(result, lowest, comparisons or judgement.family([result])),
         *_time(result),
         *_sensitivity(plan, result),
+        *_budget(plan, result),
+        *_power(plan, result, comparisons or judgement.family([result])),
         *_printed(plan, result),
     ]
 
@@ -155,6 +161,54 @@ def _sensitivity(plan: Plan, result: Result) -> list[str]:
             f"{', '.join(edges)}."
         )
     return said
+
+
+def _budget(plan: Plan, result: Result) -> list[str]:
+    """What tuning gave, and whether all had the same trials."""
+    said = []
+    curves = [(name, c) for name, c in result.named if c in result.compared]
+    found = {name: best for name, c in curves if (best := judgement.tuned(result, c)) is not None}
+    if found:
+        gains = [
+            f"{name} {g.mean:.3g}" + (f" ({g.low:.3g} to {g.high:.3g})" if g.seeds > 1 else "")
+            for name, best in found.items()
+            for g in [judgement.geometric_interval(best[0] / np.maximum(best[-1], judgement.TINY))]
+        ]
+        said.append(
+            f"What tuning gave: the expected training loss after {plan.selection_epochs} epochs with one "
+            "γ₀ drawn from the grid, over that of the best of the whole grid (geometric mean over the "
+            f"seeds, 95 % interval): {'; '.join(gains)}."
+        )
+    trials = {name: len(c.grid) for name, c in result.named if c.grid}
+    if len(set(trials.values())) > 1:
+        most = max(trials.values())
+        fewer = [f"{name} {count}" for name, count in trials.items() if count < most]
+        said.append(f"Not all had the same trials: {most} steps γ₀, but {', '.join(fewer)}.")
+    return said
+
+
+def _power(plan: Plan, result: Result, comparisons: int) -> list[str]:
+    """What so many seeds can find, at the spread that was found."""
+    if len(result.curves) < 2:
+        return []
+    seeds = min(len(c.counted) for c in result.curves)
+    if seeds < 2:
+        return ["With one seed no two optimizers can be told apart: run five or more."] if seeds else []
+    spread = judgement.spread(result)
+    if not spread > 1e-9:  # no pair to judge by, or seeds that make no difference
+        return []
+    level = (1 - judgement.CONFIDENCE) / 2
+    least = design.detectable(seeds, level=level, comparisons=comparisons) * spread
+    try:
+        needed = f"{design.seeds_for(-math.log(RATIO) / spread, level=level, comparisons=comparisons)}"
+    except ValueError:
+        needed = f"more than {design.MOST:,}"
+    few = "Few seeds: " if least > -math.log(HALF) else ""
+    return [
+        f"{few}{seeds} seeds and {comparisons} comparisons find, with probability 0.8, a ratio of the "
+        f"training losses of {math.exp(-least):.2g}; a ratio of {RATIO:g} takes {needed} seeds. The "
+        f"logarithm of the ratio of a seed has a standard deviation of {spread:.2g} (median of the pairs)."
+    ]
 
 
 def _printed(plan: Plan, result: Result) -> list[str]:

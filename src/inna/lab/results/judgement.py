@@ -6,11 +6,13 @@ Pure functions of `curves.Result`. A diverged run never reaches a target and is 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import budget, design, speed
 from .curves import Curve, GridPoint, Result
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "profile",
     "seconds_to",
     "sensitivity",
+    "spread",
     "targets",
+    "tuned",
     "typical",
 ]
 
@@ -77,7 +81,7 @@ def interval(values: ArrayLike, comparisons: int = 1) -> Interval:
         >>> interval([1.0, 2.0, 3.0])
         Interval(mean=2.0, low=-0.48413..., high=4.48413..., seeds=3)
         >>> interval([1.0, 2.0, 3.0], comparisons=10)
-        Interval(mean=2.0, low=-6.12..., high=10.12..., seeds=3)
+        Interval(mean=2.0, low=-6.13..., high=10.13..., seeds=3)
 
     Reference:
         Dunn, Multiple comparisons among means, JASA 56 (1961).
@@ -127,6 +131,8 @@ class Comparison:
     verdict: Verdict
     overlap: bool
     """Whether the bands from the best run to the worst overlap."""
+    effect: design.Effect | None = None
+    """Of the differences, of losses of their logarithms; none below two seeds."""
     means: tuple[float, float] = (math.nan, math.nan)
     """Of ours and theirs over the paired seeds, geometric of losses: what they differ by is `difference`."""
 
@@ -151,14 +157,16 @@ def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Com
             field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
         )
     if field == "train_loss":
-        difference = geometric_interval(np.maximum(a, TINY) / np.maximum(b, TINY), comparisons)
+        logs = np.log(np.maximum(a, TINY)) - np.log(np.maximum(b, TINY))
+        difference, size = geometric_interval(np.exp(logs), comparisons), logs
         ahead, behind = difference.high < 1, difference.low > 1
     else:
-        difference = interval(a - b, comparisons)
+        difference, size = interval(a - b, comparisons), a - b
         ahead, behind = difference.low > 0, difference.high < 0
     overlap = bool(mine.min() <= other.max() and other.min() <= mine.max())
     verdict: Verdict = "ahead of" if ahead else "behind" if behind else "cannot be told from"
-    return Comparison(field, epoch, difference, verdict, overlap, (_mean(a, field), _mean(b, field)))
+    effect = design.effect(size) if len(seeds) > 1 else None
+    return Comparison(field, epoch, difference, verdict, overlap, effect, (_mean(a, field), _mean(b, field)))
 
 
 def family(results: Sequence[Result]) -> int:
@@ -211,17 +219,13 @@ def epochs_to(curve: Curve, goals: ArrayLike) -> Floats:
     Returns:
         Shape (goals, counted seeds).
     """
-    reached = curve.series("train_loss") <= np.asarray(goals, dtype=float)[:, None, None]
-    return np.where(reached.any(axis=2), reached.argmax(axis=2), math.inf)
+    return speed.first_at(curve.series("train_loss"), goals)
 
 
 def seconds_to(curve: Curve, goals: ArrayLike) -> Floats:
     """The seconds of training up to then; evaluation, waiting and interruptions apart."""
     elapsed = np.cumsum(np.nan_to_num(curve.series("seconds")), axis=1)
-    epochs = epochs_to(curve, goals)
-    there = np.isfinite(epochs)
-    seconds = elapsed[np.arange(len(elapsed)), np.where(there, epochs, 0).astype(int)]
-    return np.where(there, seconds, math.inf)
+    return speed.first_at(curve.series("train_loss"), goals, elapsed)
 
 
 @dataclass(frozen=True)
@@ -255,7 +259,7 @@ def profile(results: Sequence[Result], tolerance: float) -> Profile:
     """
     problems = [_solvers(result) for result in results]
     names = [name for name in problems[0] if all(name in p for p in problems)] if problems else []
-    ratios: dict[str, list[float]] = {name: [] for name in names}
+    instances: list[list[float]] = []
     for solvers in problems:
         shared = [set(solvers[name].counted) for name in names]
         for seed in sorted(set.intersection(*shared)) if shared else []:
@@ -264,11 +268,10 @@ def profile(results: Sequence[Result], tolerance: float) -> Profile:
             lowest = float(np.nanmin(np.concatenate(list(losses.values()))))
             reached = {n: losses[n] <= lowest + tolerance * (start - lowest) for n in names}
             costs = {n: float(r.argmax()) if r.any() else math.inf for n, r in reached.items()}
-            fewest = min(costs.values())
-            if fewest > 0:  # otherwise nobody has learned anything
-                for name in names:
-                    ratios[name].append(costs[name] / fewest)
-    return Profile(tolerance, {name: np.array(values) for name, values in ratios.items()})
+            if min(costs.values()) > 0:  # otherwise nobody has learned anything
+                instances.append([costs[name] for name in names])
+    ratios = speed.ratios(np.reshape(instances, (-1, len(names))))
+    return Profile(tolerance, dict(zip(names, ratios.T, strict=True)))
 
 
 def _solvers(result: Result) -> dict[str, Curve]:
@@ -312,3 +315,39 @@ def sensitivity(curve: Curve) -> Sensitivity | None:
     diverged = sum(None in point.losses for point in points)
     edges = (points[0], points[-1])
     return Sensitivity(best, points[first].lr, points[last].lr, best in edges, diverged)
+
+
+def tuned(result: Result, curve: Curve) -> Floats | None:
+    """The expected loss after the selection epochs of the best of k steps, drawn at random from the grid.
+
+    See `budget.expected_best`. A step that diverged counts with the loss that its seed began with.
+
+    Args:
+        result: the problem's.
+        curve: one of its curves.
+
+    Returns:
+        Shape (steps of the grid, seeds), by k = 1, 2, ...; None where there is no choice, where runs are
+        missing, or where some diverged and no long run says with what loss.
+    """
+    if len(curve.grid) < 2 or any(point.missing or not point.losses for point in curve.grid):
+        return None
+    losses = np.array([point.losses for point in curve.grid], dtype=float)  # None: NaN
+    starts = np.full(losses.shape[1], np.nan)
+    for _, other in result.named:
+        for seed, run in enumerate(other.runs[: len(starts)]):
+            if run:
+                starts[seed] = run[0]["train_loss"]
+    losses = np.where(np.isnan(losses), starts, losses)
+    return None if np.isnan(losses).any() else budget.expected_best(losses)
+
+
+def spread(result: Result) -> float:
+    """The standard deviation over the seeds of the logarithm of the ratio of two losses: the pairs' median.
+
+    NaN where there are no pairs with two seeds.
+    """
+    curves = [c for c in result.curves if c.counted and not c.diverged]
+    found = [compare(a, b, "train_loss") for a, b in combinations(curves, 2)]
+    sizes = [told.effect.spread for told in found if told.effect is not None]
+    return float(np.median(sizes)) if sizes else math.nan
