@@ -99,15 +99,15 @@ def zeros_unless(moves: Tensor, grads: list[Tensor]) -> list[Tensor]:
 
 def alike(tensors: Tensors, capturable: bool) -> list[Tensors]:
     """Split into lists of one device, dtype and kind of step (a parameter's first or a later one) each."""
-    positions: dict[Any, list[int]] = {}
     of_each = zip(tensors.params, tensors.momentum_buffers, tensors.steps, strict=True)
-    for i, (param, momentum_buffer, step) in enumerate(of_each):
-        first = None if capturable else step.item() == 0  # with capturable the device decides
-        kind = param.device, param.dtype, momentum_buffer.dtype, first
-        positions.setdefault(kind, []).append(i)
-    if len(positions) == 1:
+    kinds = [  # with capturable the device decides which step it is
+        (param.device, param.dtype, momentum_buffer.dtype, None if capturable else step.item() == 0)
+        for param, momentum_buffer, step in of_each
+    ]
+    if kinds.count(kinds[0]) == len(kinds):
         return [tensors]
-    return [Tensors(*([column[i] for i in of_kind] for column in tensors)) for of_kind in positions.values()]
+    positions = [[i for i, kind in enumerate(kinds) if kind == one] for one in dict.fromkeys(kinds)]
+    return [Tensors(*([column[i] for i in of_kind] for column in tensors)) for of_kind in positions]
 
 
 def blocks(tensors: Tensors, size: int = 2**19) -> Iterator[Tensors]:

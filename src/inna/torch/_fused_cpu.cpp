@@ -184,6 +184,8 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
     check_written(momentum_buffers[i], "momentum_buffer", param, state);
     if (adaptive) check_written(exp_avg_sqs[i], "exp_avg_sq", param, state);
     if (kahan) check_written(compensations[i], "compensation", param, dtype);
+    TORCH_CHECK(!grads[i].is_sparse(), adaptive ? "INNAprop" : "INNA",
+                " does not support sparse gradients: build the layer with sparse=False");
     check_read(grads[i], "a gradient", param);
     TORCH_CHECK(at::isFloatingType(grads[i].scalar_type()), "a gradient must be real, got ", grads[i].scalar_type());
     check_written(steps[i], "step", steps[i], at::ScalarType::Float);

@@ -140,8 +140,9 @@ class InertialOptimizer(CheckpointedOptimizer):
         `torch.compile` knows this method by its name.
         """
         # Under these flags a state of another setting may lack something, or have its step on a CPU.
-        on_gpu = group["fused"] and group["params"][0].device.type != "cpu"
         fused, kahan, states = group["fused"], group["kahan_sum"], self.state
+        on_cpu = fused and group["params"][0].is_cpu  # its kernel looks at every tensor anyway
+        on_gpu = fused and not on_cpu
         check = kahan or group["capturable"] or on_gpu or group["state_dtype"] is not None
         adaptive = "exp_avg_sq" in self.state_names
         has_complex = False
@@ -149,7 +150,7 @@ class InertialOptimizer(CheckpointedOptimizer):
             grad = param.grad
             if grad is None:
                 continue
-            if grad.is_sparse:
+            if not on_cpu and grad.is_sparse:
                 name = type(self).__name__
                 raise RuntimeError(
                     f"{name} does not support sparse gradients: build the layer with sparse=False"
