@@ -147,7 +147,7 @@ def _table(result: Any, epochs: int) -> Table:
 
     table = Table(title=f"{result.problem.title}, {result.problem.network}, after {epochs} epochs")
     table.add_column("optimizer", no_wrap=True)
-    for heading in ("gamma_0", "training loss", "best to worst", "test accuracy", "worst to best"):
+    for heading in ("gamma_0", "training loss", "lowest to highest", "test accuracy", "lowest to highest"):
         table.add_column(heading, justify="right")
     for row in page.rows(result):
         loss, accuracy = row["loss"], row["accuracy"]

@@ -1,16 +1,13 @@
 """Whether a given curve solves the inclusion."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ..nonsmooth import MinkowskiSum
-
-if TYPE_CHECKING:
-    from ._system import DIN, Trajectory
 
 __all__ = ["Check", "check"]
 
@@ -40,18 +37,25 @@ class Check:
         return float(self.distance.max())
 
 
-def check(system: "DIN", path: "Trajectory") -> Check:
+def check(
+    times: Array,
+    thetas: Array,
+    us: Array,
+    *,
+    damping: Callable[[float], tuple[float, float]],
+    subgradients: Callable[[Array], MinkowskiSum],
+) -> Check:
     """See `DIN.check`."""
-    h = np.diff(path.t)[:, None]
-    t = (path.t[1:] + path.t[:-1]) / 2
-    alpha, beta = (np.array(c)[:, None] for c in zip(*map(system.damping, t.tolist()), strict=True))
-    slope = np.diff(path.theta, axis=0) / h
-    needed = np.diff(path.u, axis=0) / h - alpha * slope
-    mean = (path.u[1:] + path.u[:-1]) / 2
-    sets = [system.subgradients(theta) for theta in path.theta]
+    h = np.diff(times)[:, None]
+    middles = (times[1:] + times[:-1]) / 2
+    alpha, beta = (np.array(c)[:, None] for c in zip(*map(damping, middles.tolist()), strict=True))
+    slope = np.diff(thetas, axis=0) / h
+    needed = np.diff(us, axis=0) / h - alpha * slope
+    mean = (us[1:] + us[:-1]) / 2
+    sets = [subgradients(theta) for theta in thetas]
     gaps = zip(needed, sets[:-1], sets[1:], strict=True)
     distance = np.array([_distance(v, before, after) for v, before, after in gaps])
-    return Check(t, needed, distance, np.asarray(np.linalg.norm(-slope - beta * needed - mean, axis=1)))
+    return Check(middles, needed, distance, np.asarray(np.linalg.norm(-slope - beta * needed - mean, axis=1)))
 
 
 def _distance(v: Array, before: MinkowskiSum, after: MinkowskiSum) -> float:

@@ -270,7 +270,7 @@ class DIN:
         """
         if path.theta.ndim != 2 or len(path.t) < 2:
             raise ValueError(f"the path must be one trajectory of two points, got {path.theta.shape}")
-        return check(self, path)
+        return check(path.t, path.theta, path.u, damping=self.damping, subgradients=self.subgradients)
 
     def solve_second_order(
         self,

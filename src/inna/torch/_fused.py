@@ -16,9 +16,7 @@ Amp = tuple[Tensor | None, Tensor | None]  # GradScaler's grad_scale and found_i
 
 def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any], amp: Amp) -> None:
     """One step of the parameters of a group in one pass over memory; obeys GradScaler."""
-    if all(
-        [param.is_cpu for param in tensors.params]
-    ):  # the usual case, and half of the cost of the other way
+    if all(param.is_cpu for param in tensors.params):  # the usual case, cheaper than the next lines
         kernel_for("cpu")(tensors, group, options, amp)
         return
     devices = [param.device for param in tensors.params]

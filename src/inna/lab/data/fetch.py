@@ -14,7 +14,7 @@ import urllib3
 
 from ... import __version__
 from ..files import is_held, locked
-from .sources import DataError, File, Source, State
+from .official import DataError, File, Source, State
 
 __all__ = ["PAUSES", "fetch"]
 
@@ -43,7 +43,7 @@ def fetch(
     interruption leaves there is resumed. Of two commands at once, one fetches and the other waits.
 
     Args:
-        source: what to fetch, such as ``OFFICIAL["mnist"]``.
+        source: what to fetch, such as ``inna.lab.data.sources.OFFICIAL["mnist"]``.
         home: the folder of all data sets.
         on_progress: told about every piece that arrives.
         pauses: seconds before each round over the mirrors.

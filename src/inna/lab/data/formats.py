@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import DataError
+from .official import DataError
 
 __all__ = ["Images", "Labels", "Split", "read_cifar", "read_idx", "room", "seeded_split"]
 

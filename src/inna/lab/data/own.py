@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .formats import Images, Labels, Split, room, seeded_split
-from .sources import DataError
+from .official import DataError
 
 __all__ = ["read_folder", "read_npz"]
 
