@@ -48,6 +48,9 @@ GOOD = 2.0
 TINY = np.finfo(float).tiny
 """The least loss whose logarithm is taken."""
 
+LOSSES = ("train_loss", "test_loss")
+"""The fields whose means are geometric."""
+
 Floats = NDArray[np.float64]
 Measure = Callable[[Curve, ArrayLike], Floats]
 """What is compared of a curve at some epochs."""
@@ -113,7 +116,7 @@ def typical(curve: Curve, field: str) -> float:
 
 
 def _mean(values: Floats, field: str) -> float:
-    return float(np.exp(np.log(np.maximum(values, TINY)).mean()) if field == "train_loss" else values.mean())
+    return float(np.exp(np.log(np.maximum(values, TINY)).mean()) if field in LOSSES else values.mean())
 
 
 @dataclass(frozen=True)
