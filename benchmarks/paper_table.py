@@ -26,7 +26,9 @@ def main() -> None:
 
 def table(folder: Path) -> str:
     """Every run below a folder, one line each, with the printed mean under each group of a curve's."""
-    runs = [Run(**json.loads(path.read_bytes())["run"]) for path in sorted(folder.glob("runs/*/*/*/run.json"))]
+    runs = [
+        Run(**json.loads(path.read_bytes())["run"]) for path in sorted(folder.glob("runs/*/*/*/run.json"))
+    ]
     lines = [
         f"| curve | weights | gamma_0 | seed | {' | '.join(map(str, EPOCHS))} | hits |",
         f"|---|---|---|---|{'---|' * len(EPOCHS)}---|",
