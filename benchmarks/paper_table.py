@@ -1,8 +1,8 @@
 """How far runs of NiN lie from the paper's printed curves: the tables of docs/paper.md.
 
-Run it with `python benchmarks/paper_table.py [FOLDER ...]`; a folder is an `--out` of `inna reproduce`, and without
-one all in studies/ are read. A value is log10 J after the epoch; it is bold if it lies in the printed band, give or
-take .02.
+Run it with `python benchmarks/paper_table.py [FOLDER ...]`; a folder is an `--out` of `inna reproduce`, and
+without one all in studies/ are read. A value is log10 J after the epoch; it is bold if it lies in the printed band,
+give or take .02.
 """
 
 import json
@@ -65,8 +65,9 @@ def line(run: Run, printed: paper.Printed, folder: Path) -> str:
         hit = low - MARGIN <= value <= high + MARGIN
         cells.append(f"**{value:.3f}**" if hit else f"{value:.3f}")
         hits, of = hits + hit, of + 1
-    name = {"inna": f", speed {run.options.get('initial_speed', 1.0):g}"}.get(run.optimizer.split(".")[0], "")
-    return f"| {name.removeprefix(', ')} | {run.init} | {run.lr:g} | {run.seed} | {' | '.join(cells)} | {hits} of {of} |"
+    start = f"speed {run.options['initial_speed']:g}" if "initial_speed" in run.options else ""
+    columns = [start, run.init, f"{run.lr:g}", str(run.seed), *cells, f"{hits} of {of}"]
+    return f"| {' | '.join(columns)} |"
 
 
 if __name__ == "__main__":
