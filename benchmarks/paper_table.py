@@ -1,8 +1,8 @@
 """How far runs of NiN lie from the paper's printed curves: the tables of docs/paper.md.
 
 Run it with `python benchmarks/paper_table.py [FOLDER ...]`; a folder is an `--out` of `inna reproduce`, and
-without one all in studies/ are read. A value is log10 J after the epoch; it is bold if it lies in the printed band,
-give or take .02.
+without one all in studies/ are read. A value is log10 J after the epoch; it is bold if it lies in the printed
+band, give or take .02.
 """
 
 import json
