@@ -45,7 +45,7 @@ class Overall:
     lowest: int
     """On how many problems it is the lowest."""
     level: int
-    """On how many problems it is the lowest, or cannot be told from it."""
+    """On how many problems it is the lowest, or shows no clear difference from it."""
     problems: int
 
 
@@ -94,6 +94,6 @@ def overall(found: Sequence[Standing]) -> list[Overall]:
             ratios = [one.ratio if math.isfinite(one.ratio) else math.inf for one in mine]
             mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
             lowest = sum(one.beside == "lowest" for one in mine)
-            level = sum(one.beside in ("lowest", "cannot be told from the lowest") for one in mine)
+            level = sum(one.beside in ("lowest", "no clear difference from the lowest") for one in mine)
             rows.append(Overall(label, mean, lowest, level, len(problems)))
     return sorted(rows, key=lambda row: row.ratio)
