@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from inna.torch import INNA, INNAprop, _fused, _fused_plan
+from test_torch_eight_bit import path as eight_bit_path
 from torch_settings import BOTH, CASES, Case
 
 APART = Path(sys.prefix) / "triton"  # where `make test` puts it: it must not meet JAX in one process
@@ -94,6 +95,8 @@ def interpreted() -> None:
         compare(case, torch.bfloat16 if case.options["kahan_sum"] else torch.float16)
     for case in BOTH:
         rounding(case)
+        in_8_bits(case)
+        skipping(Case(case.cls, {**case.options, "state_dtype": "8bit"}), size=1100)
     kernel.plan.cache_clear()
     _fused_plan.TOGETHER, _fused_plan.PIECE = 2, 32
     for case in BOTH:  # more launches than one, and tensors in pieces
@@ -116,13 +119,26 @@ def rounding(case: Case) -> None:
         assert (ends[0] == ends[1]).float().mean() > 0.98
 
 
-def skipping(case: Case, device: str = "cpu") -> None:
+def in_8_bits(case: Case) -> None:
+    """The same codes, of whole blocks and not, in another order and with gaps."""
+    for dtype in (torch.float32, torch.bfloat16):
+        results = [
+            eight_bit_path(case, dtype, steps=3, **flags) for flags in ({"foreach": False}, {"fused": True})
+        ]
+        for ours, loop in list(zip(*results, strict=True))[:-1]:  # the last has few values
+            for name in ours:
+                a, b = ours[name].float(), loop[name].float()
+                same = (a - b).abs() <= 1e-5 * b.abs() + 1e-6
+                assert same.float().mean() > 0.98, name
+
+
+def skipping(case: Case, device: str = "cpu", size: int = 20) -> None:
     """The options that stay on the device: a step with lr 0, an overflow, a scale, and then a start."""
-    params = [torch.ones(20, device=device), torch.ones(20, device=device)]
+    params = [torch.ones(size, device=device), torch.ones(size, device=device)]
     lr = torch.zeros((), device=device)
     fused, loop = case([params[0]], lr=lr, fused=True), case([params[1]], foreach=False)
     for p in params:
-        p.grad = torch.linspace(1, 2, 20, device=device)
+        p.grad = torch.linspace(1, 2, size, device=device)
     fused.step()
     lr.fill_(loop.param_groups[0]["lr"])
     fused.found_inf = torch.ones((), device=device)  # type: ignore[attr-defined]
@@ -214,6 +230,10 @@ def compiled() -> None:
     step(Case(INNAprop, {"kahan_sum": True, "state_dtype": torch.float32}), [torch.zeros(32).bfloat16()])
     step(Case(INNA, {"stochastic_rounding": True}), [torch.zeros(32).bfloat16()])
     step(Case(INNA, {"stochastic_rounding": True}), [torch.zeros(32).half()])
+    step(Case(INNA, {"state_dtype": "8bit"}), [torch.zeros(64, 64)])
+    step(
+        Case(INNAprop, {"state_dtype": "8bit", "stochastic_rounding": True}), [torch.zeros(64, 64).bfloat16()]
+    )
     step(Case(INNA, {"lr": torch.tensor(0.1), "beta": torch.tensor(0.1)}), [torch.zeros(32).double()])
 
 

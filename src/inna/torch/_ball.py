@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from ._eight_bit import add, is_coded, read
 from ._optimizer import InertialOptimizer
 
 __all__ = ["project_on_ball"]
@@ -23,9 +24,10 @@ def _project(optimizer: InertialOptimizer, radius: float, centre: Sequence[Tenso
     moved = dict(zip(params, corrections, strict=True))
     for group in optimizer.param_groups:
         for param in group["params"]:
-            u = optimizer.state.get(param, {}).get("momentum_buffer")
-            if u is not None:
-                u.add_((moved[param] * (group["alpha"] - 1 / group["beta"])).to(u.dtype))
+            state = optimizer.state.get(param, {})
+            if "momentum_buffer" in state or is_coded(state, "momentum_buffer"):
+                correction = moved[param] * (group["alpha"] - 1 / group["beta"])
+                add(read(state, "momentum_buffer"), correction, state["step"])
 
 
 def project_on_ball(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from .. import reference
+from ._eight_bit import EIGHT_BIT, PARTS, read, values
 
 __all__ = ["CheckpointedOptimizer", "state_dtype", "step_dtype"]
 
@@ -31,7 +32,7 @@ class CheckpointedOptimizer(Optimizer):
                 if "psi" in state:
                     return cast(Tensor, state["psi"])
                 alpha, beta = float(group["alpha"]), float(group["beta"])
-                u = state["momentum_buffer"]
+                u = values(read(state, "momentum_buffer"))
                 return cast(Tensor, reference.psi_from_momentum(param.detach(), u, alpha=alpha, beta=beta))
         raise KeyError("psi exists for parameters of this optimizer that have taken a step")
 
@@ -49,8 +50,11 @@ class CheckpointedOptimizer(Optimizer):
             handle.remove()
         for group, saved in zip(self.param_groups, final["param_groups"], strict=True):
             for param, key in zip(group["params"], saved["params"], strict=True):
-                for name in {*self.state_names, "psi"} & final["state"].get(key, {}).keys():
-                    value, dtype = final["state"][key][name], state_dtype(param, group)
+                loaded = final["state"].get(key, {})
+                for name in loaded.keys() & {f"{of}_{part}" for of in self.state_names for part in PARTS}:
+                    self.state[param][name] = loaded[name].to(param.device)  # no other dtype
+                for name in {*self.state_names, "psi"} & loaded.keys():
+                    value, dtype = loaded[name], state_dtype(param, group)
                     kept = group["state_dtype"] is None and value.dtype == param.dtype
                     if dtype != param.dtype and not kept:  # the base class has rounded it
                         self.state[param][name] = value.to(param.device, dtype)
@@ -88,9 +92,9 @@ class CheckpointedOptimizer(Optimizer):
 
 def state_dtype(param: Tensor, group: dict[str, Any]) -> torch.dtype:
     """The dtype of the moments of a parameter: 16 bits would lose 1 - alpha lr, and with it a long memory."""
-    dtype: torch.dtype | None = group["state_dtype"]
-    if dtype is None:
+    if group["state_dtype"] in (None, EIGHT_BIT):
         return torch.promote_types(param.dtype, torch.float32)
+    dtype: torch.dtype = group["state_dtype"]
     return dtype.to_complex() if param.is_complex() else dtype
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..reference import momentum_from_psi
+from ._eight_bit import read, values
 from ._inna import INNA
 
 __all__ = ["energy"]
@@ -73,7 +74,7 @@ def _momentum(param: Tensor, state: dict[str, Any], group: dict[str, Any], penal
     if "psi" in state:  # a checkpoint of the authors' optimizer, before the first step from it
         return cast(Tensor, momentum_from_psi(param, state["psi"], alpha=alpha, beta=beta))
     if state.get("step", 0) > 0:
-        return cast(Tensor, state["momentum_buffer"])
+        return values(read(state, "momentum_buffer"))
     if param.grad is None or group["initial_speed"] is None:
         return torch.zeros_like(param)
     v = -param.grad if group["maximize"] else param.grad

@@ -25,7 +25,9 @@ struct Task {
   void *theta, *u, *s, *compensation;
   const void* grad;
   Coefficients c;
-  uint32_t noise;
+  uint32_t count;
+  int64_t size;
+  uint8_t *u_exponents, *s_exponents;  // of moments in 8 bits
 };
 
 enum class Rounding { nearest, kahan, stochastic };
@@ -35,6 +37,8 @@ uint32_t mixed(uint32_t x) {  // _rounding.py says what these two do
   x = (x ^ (x >> 15)) * 0x735A2D97u;
   return x ^ (x >> 15);
 }
+
+uint32_t seed(uint32_t count, uint32_t stream) { return mixed((count + 1) ^ (stream << 30)); }
 
 template <typename param_t>
 param_t rounded(float exact, uint32_t noise) {
@@ -55,6 +59,7 @@ void update(const Task& task, int64_t begin, int64_t end) {
   const real keep = c.keep, lr = c.lr, push = c.push, damp = c.damp, gain = c.gain, scale = c.scale;
   const real coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps, lost = c.keep - 1;
   const real per_correction = 1 / c.correction;
+  const uint32_t seed_0 = seed(task.count, 0);
 
   for (int64_t i = begin; i < end; ++i) {
     const real theta = theta_[i], u = u_[i];
@@ -69,7 +74,7 @@ void update(const Task& task, int64_t begin, int64_t end) {
       theta_[i] = static_cast<param_t>(theta + move);
       compensation_[i] = static_cast<param_t>(move + (theta - static_cast<real>(theta_[i])));
     } else if constexpr (rounding == Rounding::stochastic) {
-      const uint32_t noise = mixed(static_cast<uint32_t>(i) ^ task.noise);
+      const uint32_t noise = mixed(static_cast<uint32_t>(i) ^ seed_0);
       theta_[i] = rounded<param_t>(keep * theta - lr * u - push * v, noise);
     } else {
       theta_[i] = static_cast<param_t>(keep * theta - lr * u - push * v);
@@ -78,7 +83,106 @@ void update(const Task& task, int64_t begin, int64_t end) {
   }
 }
 
+// Moments in 8 bits: _eight_bit.py says what a code means, and why it is rounded so.
+constexpr int64_t block = 64;
+using Whole = std::integral_constant<int64_t, block>;  // the size of all blocks but the last
+
+float power_of_two(uint32_t exponent) { return std::bit_cast<float>(exponent << 23); }
+
+constexpr int32_t one = 0x3F800000;  // the bits of 1.0
+
+template <typename code_t>  // int8_t of u, uint8_t of s
+struct Code {
+  static constexpr bool has_sign = std::is_signed_v<code_t>;
+  static constexpr int lost = has_sign ? 18 : 19;
+  static constexpr int32_t last = has_sign ? 127 : 255;
+  static constexpr float top = has_sign ? 14.7501f : 63487.5f;
+
+  static float decoded(int32_t code, float unit) {
+    const float size = std::bit_cast<float>(((has_sign ? std::abs(code) : code) << lost) + one) * unit - unit;
+    return has_sign ? std::bit_cast<float>(std::bit_cast<int32_t>(size) | (code & INT32_MIN)) : size;
+  }
+
+  // Keeps the exponent of a block, or moves it to what the values need; returns 1 / unit.
+  static float fit(uint8_t& exponent, const float* __restrict exact, auto size) {
+    int32_t largest = 0;  // as an integer it orders as it does as a number, and NaN above all
+    for (int64_t j = 0; j < size; ++j) largest = std::max(largest, std::bit_cast<int32_t>(std::abs(exact[j])));
+    const uint32_t bits = std::bit_cast<uint32_t>(std::bit_cast<float>(largest) * (1 / top));
+    const uint32_t fits = std::min<uint32_t>((bits >> 23 & 255) + 1, 255);
+    if (exponent < fits || exponent > fits + 1) exponent = static_cast<uint8_t>(fits);
+    return power_of_two(254u - exponent);
+  }
+
+  static void encode(code_t* __restrict codes, float inverse, const float* __restrict exact,
+                     const uint32_t* __restrict random, auto size) {
+    for (int64_t j = 0; j < size; ++j) {
+      const float x = std::abs(exact[j]) * inverse;
+      const uint32_t up = has_sign ? random[j] >> (32 - lost) : random[j] & ((1u << lost) - 1);
+      int32_t code = std::min<int32_t>((std::bit_cast<int32_t>(1 + x) - one + static_cast<int32_t>(up)) >> lost, last);
+      if constexpr (has_sign) code = exact[j] < 0 ? -code : code;
+      else code = std::max<int32_t>(code, x > 0);
+      codes[j] = static_cast<code_t>(inverse > 0 ? code : 0);  // a block that is not finite holds no numbers
+    }
+  }
+};
+
+template <typename param_t, bool adaptive, Rounding rounding>
+void update_coded(const Task& task, int64_t begin, int64_t end) {  // the blocks that begin there
+  const Coefficients& c = task.c;
+  const float keep = c.keep, lr = c.lr, push = c.push, damp = c.damp, gain = c.gain, scale = c.scale;
+  const float coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps;
+  const float per_correction = 1 / c.correction;
+  const uint32_t seed_0 = seed(task.count, 0), seed_1 = seed(task.count, 1);
+
+  const auto update_block = [&](int64_t first, auto size) {
+    auto* theta_ = static_cast<param_t*>(task.theta) + first;
+    auto* grad_ = static_cast<const param_t*>(task.grad) + first;
+    auto* u_ = static_cast<int8_t*>(task.u) + first;
+    auto* s_ = adaptive ? static_cast<uint8_t*>(task.s) + first : nullptr;
+    uint8_t *u_exponent = task.u_exponents + first / block, *s_exponent = adaptive ? task.s_exponents + first / block : nullptr;
+    const float u_unit = power_of_two(*u_exponent), s_unit = adaptive ? power_of_two(*s_exponent) : 0;
+    alignas(64) float next_u[block], next_s[block];
+    alignas(64) uint32_t random[block];
+#pragma GCC ivdep  // they do not overlap, and to check that would take longer than the block
+    for (int64_t j = 0; j < size; ++j) {
+      const float theta = theta_[j], u = Code<int8_t>::decoded(u_[j], u_unit);
+      float v = scale * static_cast<float>(grad_[j]) + coupled * theta;
+      if constexpr (adaptive) {
+        const float s = sigma * Code<uint8_t>::decoded(s_[j], s_unit) + fresh * v * v;
+        next_s[j] = s;
+        v /= std::sqrt(s * per_correction) + eps;
+      }
+      const float moved = keep * theta - lr * u - push * v;
+      if constexpr (rounding == Rounding::stochastic)
+        theta_[j] = rounded<param_t>(moved, mixed(static_cast<uint32_t>(first + j) ^ seed_0));
+      else
+        theta_[j] = static_cast<param_t>(moved);
+      next_u[j] = damp * u + gain * v;
+      random[j] = mixed(static_cast<uint32_t>(first + j) ^ seed_1);
+    }
+    const float u_inverse = Code<int8_t>::fit(*u_exponent, next_u, size);
+    if constexpr (adaptive) Code<uint8_t>::encode(s_, Code<uint8_t>::fit(*s_exponent, next_s, size), next_s, random, size);
+    Code<int8_t>::encode(u_, u_inverse, next_u, random, size);
+  };
+
+  begin = (begin + block - 1) / block * block;
+  for (; begin < end && begin + block <= task.size; begin += block) update_block(begin, Whole());
+  if (begin < end) update_block(begin, task.size - begin);
+}
+
 using Update = decltype(Task::run);
+
+template <typename param_t, Rounding rounding = Rounding::nearest>
+Update choose_coded(bool adaptive) {
+  return adaptive ? update_coded<param_t, true, rounding> : update_coded<param_t, false, rounding>;
+}
+
+template <typename param_t>
+Update choose_coded(bool adaptive, Rounding rounding) {
+  TORCH_CHECK(rounding != Rounding::kahan, "a state in 8 bits goes without kahan_sum: use stochastic_rounding=True");
+  return rounding == Rounding::stochastic ? choose_coded<param_t, Rounding::stochastic>(adaptive)
+                                          : choose_coded<param_t>(adaptive);
+}
 
 template <typename param_t, typename state_t, Rounding rounding>
 Update choose(bool adaptive) {
@@ -95,6 +199,13 @@ Update choose(bool adaptive, Rounding rounding) {
 
 Update choose(at::ScalarType param, at::ScalarType state, bool adaptive, Rounding rounding) {
   using at::ScalarType;
+  if (state == ScalarType::Char) {
+    if (param == ScalarType::Float) return choose_coded<float>(adaptive);
+    if (param == ScalarType::BFloat16) return choose_coded<at::BFloat16>(adaptive, rounding);
+    if (param == ScalarType::Half) return choose_coded<at::Half>(adaptive, rounding);
+    TORCH_CHECK(false, "fused=True with a state in 8 bits takes float32, bfloat16 or float16 parameters, got ", param,
+                ": leave fused out");
+  }
   if (param == ScalarType::Float && state == param) return choose<float>(adaptive, rounding);
   if (param == ScalarType::Double && state == param) return choose<double>(adaptive, rounding);
   if (param == ScalarType::BFloat16 && state == param) return choose<at::BFloat16>(adaptive, rounding);
@@ -129,11 +240,30 @@ void check_written(const at::Tensor& tensor, const char* name, const at::Tensor&
   at::assert_no_internal_overlap(tensor);
 }
 
+// A block has its exponent where it lies, so codes must lie as the kernel walks through their parameter.
+void check_exponents(const at::Tensor& exponents, const char* name, const at::Tensor& param) {
+  check_written(exponents, name, exponents, at::ScalarType::Byte);
+  TORCH_CHECK(exponents.device() == param.device() && exponents.is_contiguous() && exponents.dim() == 1 &&
+                  exponents.numel() == (param.numel() + block - 1) / block,
+              name, " of shape ", exponents.sizes(), " does not belong to a parameter of shape ", param.sizes(),
+              ": load the state of this model, or start anew with optimizer.state.clear()");
+}
+
 bool walk_alike(const at::Tensor& a, const at::Tensor& b) {
   if (a.strides() == b.strides()) return true;
   for (int64_t dim = 0; dim < a.dim(); ++dim)
     if (a.stride(dim) != b.stride(dim) && a.size(dim) != 1) return false;  // one value may have any stride
   return true;
+}
+
+void check_order(const at::Tensor& codes, const char* name, const at::Tensor& param) {
+  TORCH_CHECK(param.is_non_overlapping_and_dense() ? walk_alike(codes, param) : codes.is_contiguous(), name,
+              " with strides ", codes.strides(), " lies in another order than its parameter with strides ",
+              param.strides(), ": load the state of this model, or start anew with optimizer.state.clear()");
+}
+
+uint8_t* exponents_of(at::TensorList exponents, size_t i) {
+  return exponents.empty() || exponents[i].numel() == 0 ? nullptr : exponents[i].data_ptr<uint8_t>();
 }
 
 // The kernel walks through memory, so all tensors of a parameter need one dense layout; others work on copies.
@@ -166,13 +296,16 @@ class Layouts {
 };
 
 void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_buffers, at::TensorList exp_avg_sqs,
-           at::TensorList compensations, at::TensorList steps, double lr, double alpha, double beta, double speed,
+           at::TensorList compensations, at::TensorList u_exponents, at::TensorList s_exponents,
+           at::TensorList steps, double lr, double alpha, double beta, double speed,
            double decay, double coupled, double sigma, double eps, double scale, bool stochastic) {
   const bool adaptive = !exp_avg_sqs.empty(), kahan = !compensations.empty();
   const Rounding rounding = kahan ? Rounding::kahan : stochastic ? Rounding::stochastic : Rounding::nearest;
   const size_t number = params.size();
   TORCH_CHECK(grads.size() == number && momentum_buffers.size() == number && steps.size() == number &&
-                  (exp_avg_sqs.size() == number || !adaptive) && (compensations.size() == number || !kahan),
+                  (exp_avg_sqs.size() == number || !adaptive) && (compensations.size() == number || !kahan) &&
+                  (u_exponents.size() == number || u_exponents.empty()) &&
+                  (s_exponents.size() == number || s_exponents.empty() || !adaptive),
               "the lists of tensors differ in length");
   std::vector<Update> updates;
   updates.reserve(number);
@@ -182,7 +315,17 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
     updates.push_back(choose(dtype, state, adaptive, rounding));
     check_written(param, "a parameter", param, dtype);
     check_written(momentum_buffers[i], "momentum_buffer", param, state);
-    if (adaptive) check_written(exp_avg_sqs[i], "exp_avg_sq", param, state);
+    if (const bool coded = state == at::ScalarType::Char; coded || adaptive) {
+      const at::ScalarType square = coded ? at::ScalarType::Byte : state;
+      if (adaptive) check_written(exp_avg_sqs[i], "exp_avg_sq", param, square);
+      if (coded) {
+        TORCH_CHECK(!u_exponents.empty() && (!adaptive || !s_exponents.empty()), "codes need exponents");
+        check_exponents(u_exponents[i], "momentum_buffer_exponent", param);
+        if (adaptive) check_exponents(s_exponents[i], "exp_avg_sq_exponent", param);
+        check_order(momentum_buffers[i], "momentum_buffer_8bit", param);
+        if (adaptive) check_order(exp_avg_sqs[i], "exp_avg_sq_8bit", param);
+      }
+    }
     if (kahan) check_written(compensations[i], "compensation", param, dtype);
     TORCH_CHECK(!grads[i].is_sparse(), adaptive ? "INNAprop" : "INNA",
                 " does not support sparse gradients: build the layer with sparse=False");
@@ -192,7 +335,7 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
     TORCH_CHECK(steps[i].numel() == 1, "step must be one number, got shape ", steps[i].sizes());
     TORCH_CHECK(steps[i].device() == param.device(), "step must lie on ", param.device(), ", got ", steps[i].device());
   }
-  for (const auto& tensors : {params, momentum_buffers, exp_avg_sqs, compensations, steps})
+  for (const auto& tensors : {params, momentum_buffers, exp_avg_sqs, compensations, u_exponents, s_exponents, steps})
     for (const at::Tensor& tensor : tensors) tensor.unsafeGetTensorImpl()->bump_version();  // for autograd
   if (number == 0 || params[0].is_meta()) return;
 
@@ -214,7 +357,10 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
                      layouts.of_grad(grads[i], param),
                      {1 - lr * decay, lr, lr * (beta + start), damp, lr * (1 - alpha * beta) + damp * start, scale,
                       coupled, sigma, 1 - std::pow(sigma, count + 1), eps},
-                     mixed(static_cast<uint32_t>(count) + 1)});
+                     static_cast<uint32_t>(count),
+                     param.numel(),
+                     exponents_of(u_exponents, i),
+                     exponents_of(s_exponents, i)});
     ends.push_back(total += param.numel());
   }
   for (const at::Tensor& step : steps) *static_cast<float*>(step.data_ptr()) += 1;
@@ -234,7 +380,8 @@ void step_(at::TensorList params, at::TensorList grads, at::TensorList momentum_
 TORCH_LIBRARY(inna, library) {
   library.def(
       "step_(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] momentum_buffers, Tensor(c!)[] exp_avg_sqs, "
-      "Tensor(d!)[] compensations, Tensor(e!)[] steps, float lr, float alpha, float beta, float speed, float decay, "
+      "Tensor(d!)[] compensations, Tensor(e!)[] momentum_exponents, Tensor(f!)[] exp_avg_sq_exponents, "
+      "Tensor(g!)[] steps, float lr, float alpha, float beta, float speed, float decay, "
       "float coupled, float sigma, float eps, float scale, "
       "bool stochastic) -> ()");
 }

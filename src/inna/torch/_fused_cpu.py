@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._eight_bit import apart
 from ._optimizer import Tensors
 
 __all__ = ["fused_cpu_step"]
@@ -43,12 +44,16 @@ def fused_cpu_step(
     sigma = float(group.get("sigma", 0))
     eps = max(float(group.get("eps", 0)), _TINY)
     scale = sign if grad_scale is None else sign / grad_scale.item()
+    momentum_buffers, u_exponents = apart(tensors.momentum_buffers)
+    exp_avg_sqs, s_exponents = apart([] if tensors.exp_avg_sqs[0] is None else tensors.exp_avg_sqs)
     _operation()(
         tensors.params,
         tensors.grads,
-        tensors.momentum_buffers,
-        [] if tensors.exp_avg_sqs[0] is None else tensors.exp_avg_sqs,  # all of them, or none
+        momentum_buffers,
+        exp_avg_sqs,
         tensors.compensations if group["kahan_sum"] else [],
+        u_exponents,
+        s_exponents,
         tensors.steps,
         *(lr, alpha, beta, speed, decay, coupled, sigma, eps, scale),
         bool(group["stochastic_rounding"]),

@@ -13,6 +13,8 @@ TOGETHER = 32  # tensors a launch: their addresses have to fit into a kernel's 4
 LARGE = 2**22  # values that are worth a launch of their own, in which no program looks for its tensor
 PIECE = 2**30  # values: the offsets within a piece of a tensor are 32 bits wide
 
+_CODES = {"momentum_buffer": torch.int8, "exp_avg_sq": torch.uint8}
+
 Fact = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device, int | None]
 Piece = tuple[int, int, int]  # of a row: where it begins, and how many values
 
@@ -30,10 +32,12 @@ class Launch(NamedTuple):
     begins: tuple[int, ...]
     sizes: tuple[int, ...]
 
-    def of(self, column: list[Tensor]) -> tuple[Tensor, ...]:
-        """The kernel needs where a piece lies; the sizes say how long it is."""
+    def of(self, column: list[Tensor], values: int = 1) -> tuple[Tensor, ...]:
+        """The kernel needs where a piece lies, of a column that has an element for so many values."""
         return tuple(
-            column[row].as_strided((1,), (1,), column[row].storage_offset() + begin) if begin else column[row]
+            column[row].as_strided((1,), (1,), column[row].storage_offset() + begin // values)
+            if begin
+            else column[row]
             for row, begin in zip(self.rows, self.begins, strict=True)
         )
 
@@ -47,6 +51,8 @@ def plan(facts: tuple[tuple[str, tuple[Fact, ...]], ...]) -> tuple[list[int], li
     for row, of_row in enumerate(zip(*columns, strict=True)):
         tensors = dict(zip(names, of_row, strict=True))
         _check_step(tensors.pop("steps"), tensors["params"])
+        for name in [name for name in tensors if name.endswith("exponents")]:
+            _check_exponents(name, tensors.pop(name), tensors["params"])
         for name, tensor in tensors.items():
             _check(name.removesuffix("s"), tensor, tensors["params"])
         walks = {_walk(shape, strides) for shape, strides, *_ in tensors.values()}
@@ -97,7 +103,19 @@ def _check(name: str, tensor: Fact, param: Fact) -> None:
         )
     if device != param[3]:
         raise RuntimeError(f"{name} lies on {device}, its parameter on {param[3]}: move it")
-    if dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+    if dtype == _CODES.get(name):
+        walk = _walk(param[0], param[1])
+        if _is_dense(walk) and _walk(shape, strides) != walk:
+            raise RuntimeError(
+                f"{name}_8bit lies in another order than its parameter: load the state of this model, or "
+                "start anew with optimizer.state.clear()"
+            )
+        if param[2] == torch.float64:
+            raise RuntimeError(
+                "fused=True with a state in 8 bits takes float32, bfloat16 or float16 parameters, got "
+                "torch.float64: leave fused out"
+            )
+    elif dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         raise RuntimeError(
             f"fused=True takes float32, float64, bfloat16 or float16; got {name} in {dtype}: use foreach=True"
         )
@@ -109,6 +127,16 @@ def _check(name: str, tensor: Fact, param: Fact) -> None:
         raise RuntimeError(
             f"unsupported operation: more than one element of {name} refers to a single memory location: "
             "clone() it before the step"
+        )
+
+
+def _check_exponents(name: str, exponents: Fact, param: Fact) -> None:
+    shape, _, dtype, device, _ = exponents
+    if shape != (-(-param[0].numel() // 64),) or dtype != torch.uint8 or device != param[3]:
+        raise RuntimeError(
+            f"{name} in {dtype} of shape {list(shape)} on {device} do not belong to a parameter of shape "
+            f"{list(param[0])} on {param[3]}: load the state of this model, or start anew with "
+            "optimizer.state.clear()"
         )
 
 

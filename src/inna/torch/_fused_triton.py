@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._eight_bit import BLOCK as TOGETHER
+from ._eight_bit import Coded, apart, laid_out
 from ._fused_plan import Launch, fact, plan
 from ._optimizer import Number, Tensors
 
@@ -69,12 +71,56 @@ def _rounded(exact, noise, lost_bits: tl.constexpr):
 
 
 @triton.jit
+def _decoded(codes, exponents, lost: tl.constexpr):
+    """_eight_bit.py says what a code means, and why it is rounded so."""
+    code = codes.to(tl.int32)
+    unit = (exponents.to(tl.uint32) << 23).to(tl.float32, bitcast=True)
+    size = (((tl.abs(code) << lost) + 0x3F800000).to(tl.float32, bitcast=True) - 1) * unit
+    return tl.where(code < 0, -size, size)
+
+
+@triton.jit
+def _encode(
+    exact,
+    to_codes,
+    to_exponents,
+    offsets,
+    mask,
+    random,
+    lost: tl.constexpr,
+    last: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    size = tl.abs(tl.where(mask, exact, 0.0))
+    top: tl.constexpr = 14.7501 if last == 127 else 63487.5
+    largest = tl.max(tl.reshape(size.to(tl.int32, bitcast=True), (BLOCK // 64, 64)), axis=1)
+    ratio = largest.to(tl.float32, bitcast=True) * (1 / top)
+    fits = tl.minimum((ratio.to(tl.int32, bitcast=True) >> 23 & 255) + 1, 255)
+    firsts = tl.max(tl.reshape(tl.where(mask, offsets // 64, 0), (BLOCK // 64, 64)), axis=1)
+    there = tl.max(tl.reshape(mask.to(tl.int32), (BLOCK // 64, 64)), axis=1) > 0
+    old = tl.load(to_exponents + firsts, mask=there, other=0).to(tl.int32)
+    exponents = tl.where((fits <= old) & (old <= fits + 1), old, fits)
+    tl.store(to_exponents + firsts, exponents.to(tl.uint8), mask=there)
+    inverse = ((254 - exponents) << 23).to(tl.float32, bitcast=True)
+    inverse = tl.reshape(tl.broadcast_to(inverse[:, None], (BLOCK // 64, 64)), (BLOCK,))
+    size = size * inverse
+    code = ((1 + size).to(tl.int32, bitcast=True) - 0x3F800000 + random.to(tl.int32)) >> lost
+    code = tl.minimum(code, last)
+    at_least_1 = tl.maximum(code, (size > 0).to(tl.int32))
+    code = at_least_1 if last == 255 else tl.where(exact < 0, -code, code)
+    code = tl.where(size >= 0, code, 0)
+    tl.store(to_codes, code.to(to_codes.dtype.element_ty), mask=mask)
+
+
+@triton.jit
 def update(
     thetas,
     grads,
     momentum_buffers,
     exp_avg_sqs,
     compensations,
+    momentum_exponents,
+    exp_avg_sq_exponents,
     steps,
     sizes,
     lr: tl.float64,
@@ -123,14 +169,28 @@ def update(
     mask = offsets < tl.where(moves, _pick(sizes, which), 0)
     real: tl.constexpr = tl.float64 if thetas[0].dtype.element_ty == tl.float64 else tl.float32
     to_theta, theta = _read(thetas, which, offsets, mask, real)
-    to_u, u = _read(momentum_buffers, which, offsets, mask, real)
+    if momentum_exponents is not None:
+        to_u, u = _read(momentum_buffers, which, offsets, mask, tl.int32)
+        u_exponents = _pick(momentum_exponents, which)
+        u = _decoded(u, tl.load(u_exponents + offsets // 64, mask=mask, other=0), 18)
+        random = _mixed(offsets.to(tl.uint32) ^ _mixed((step.to(tl.uint32) + 1) ^ 0x40000000))
+    else:
+        to_u, u = _read(momentum_buffers, which, offsets, mask, real)
     _, v = _read(grads, which, offsets, mask, real)
     v = scale.to(real) * v + tl.full((), coupled, real) * theta
     if exp_avg_sqs is not None:
-        to_s, s = _read(exp_avg_sqs, which, offsets, mask, real)
+        if momentum_exponents is not None:
+            to_s, s = _read(exp_avg_sqs, which, offsets, mask, tl.int32)
+            s_exponents = _pick(exp_avg_sq_exponents, which)
+            s = _decoded(s, tl.load(s_exponents + offsets // 64, mask=mask, other=0), 19)
+        else:
+            to_s, s = _read(exp_avg_sqs, which, offsets, mask, real)
         sigma = tl.full((), sigma, tl.float64)
         s = sigma.to(real) * s + (1 - sigma).to(real) * v * v
-        tl.store(to_s, s, mask=mask)
+        if momentum_exponents is not None:
+            _encode(s, to_s, s_exponents, offsets, mask, random & 0x7FFFF, 19, 255, BLOCK)
+        else:
+            tl.store(to_s, s, mask=mask)
         correction = 1 - tl.exp((step + 1) * tl.full((), log_sigma, tl.float64))
         v = v / (tl.sqrt(s * (1 / correction).to(real)) + tl.full((), eps, real))
     if compensations is not None:
@@ -146,9 +206,14 @@ def update(
             noise = _mixed(offsets.to(tl.uint32) ^ _mixed(step.to(tl.uint32) + 1))
             after = _rounded(after, noise, 16 if thetas[0].dtype.element_ty == tl.bfloat16 else 13)
     tl.store(to_theta, after, mask=mask)
-    tl.store(to_u, damp.to(real) * u + gain.to(real) * v, mask=mask)
+    u = damp.to(real) * u + gain.to(real) * v
+    if momentum_exponents is not None:
+        _encode(u, to_u, u_exponents, offsets, mask, random >> 14, 18, 127, BLOCK)
+    else:
+        tl.store(to_u, u, mask=mask)
 
 
+_EXPONENTS = {"momentum_buffers": "momentum_exponents", "exp_avg_sqs": "exp_avg_sq_exponents"}
 _OPTIONS = ("lr", "alpha", "beta", "speed", "decay")
 _TINY = 2.0**-126  # the least eps: so a gradient of 0 moves nothing
 
@@ -198,25 +263,36 @@ def _launch_all(these: Tensors, /, **arguments: Any) -> None:
     columns: dict[str, Any] = {
         name: list(column) for name, column in these._asdict().items() if column[0] is not None
     }
+    exponents = {}
+    for name, of_it in _EXPONENTS.items():
+        if name in columns and isinstance(columns[name][0], Coded):
+            columns[name], exponents[of_it] = apart(columns[name])
     try:
-        facts = tuple((name, tuple(map(fact, column))) for name, column in columns.items())
+        facts = tuple((name, tuple(map(fact, column))) for name, column in (columns | exponents).items())
     except RuntimeError as error:
         raise RuntimeError(f"fused=True on a GPU needs dense tensors: use foreach=True. {error}") from error
     copied, launches = plan(facts)
     written = [column for name, column in columns.items() if name != "grads"]
-    torch.autograd.graph.increment_version(chain.from_iterable(written))
-    originals = [(column[row], column, row) for column in written for row in copied]
-    for column in columns.values():
+    torch.autograd.graph.increment_version(chain.from_iterable([*written, *exponents.values()]))
+    originals = [
+        (column[row], column, row) for column in written if column is not columns["steps"] for row in copied
+    ]
+    params = list(columns["params"])
+    for column in (column for name, column in columns.items() if name != "steps"):
         for row in copied:
-            column[row] = column[row].contiguous()
-    arguments |= {name: None for name in these._fields if name not in columns}
+            column[row] = laid_out(params[row], column[row].dtype).copy_(column[row])
+    for name in (*these._fields, *_EXPONENTS.values()):
+        if name not in columns and name not in exponents:
+            arguments[name] = None
     for launch in launches:
-        _launch(launch, columns, **arguments)
+        _launch(launch, columns, exponents, **arguments)
     for original, column, row in originals:
         original.copy_(column[row])
 
 
-def _launch(launch: Launch, columns: dict[str, list[Tensor]], **arguments: Any) -> None:
+def _launch(
+    launch: Launch, columns: dict[str, list[Tensor]], exponents: dict[str, list[Tensor]], **arguments: Any
+) -> None:
     number = len(launch.sizes)
     full = 1 << (number - 1).bit_length()  # few lengths, few kernels
 
@@ -225,6 +301,7 @@ def _launch(launch: Launch, columns: dict[str, list[Tensor]], **arguments: Any) 
 
     steps = columns["steps"]
     tensors = {name: filled(launch.of(column)) for name, column in columns.items() if column is not steps}
+    tensors |= {name: filled(launch.of(column, TOGETHER)) for name, column in exponents.items()}
     update[(sum(-(-size // BLOCK) for size in launch.sizes),)](
         thetas=tensors.pop("params"),  # Triton has a variable of that name
         **tensors,

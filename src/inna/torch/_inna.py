@@ -1,13 +1,14 @@
 """INNA for PyTorch: the update of one parameter after the other, which is the truth, then the class."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from ._coefficients import coefficients, start_of
+from ._eight_bit import EIGHT_BIT, Coded, encode, values
 from ._foreach import alike, foreach_add, multi_tensor_inna, zeros_unless
 from ._fused import fused_step
 from ._optimizer import InertialOptimizer, Number, Tensors, on_device, takes_foreach
@@ -48,6 +49,21 @@ def single_tensor_inna(
             before = param.clone()
             param.add_(compensation)
             compensation.add_(before.sub_(param))  # what the rounding of param lost
+
+
+def in_float32(tensors: Tensors, update: Callable[[Tensors], None], lr: Number) -> None:
+    """The same with moments in 8 bits: each is decoded for the update, and encoded after it."""
+    for row in zip(*tensors, strict=True):
+        coded = Tensors(*([each] for each in row))
+        plain = coded._replace(
+            momentum_buffers=[values(coded.momentum_buffers[0])], exp_avg_sqs=[values(coded.exp_avg_sqs[0])]
+        )
+        step = coded.steps[0].clone()
+        update(plain)
+        keep = lr == 0 if isinstance(lr, Tensor) else None
+        for moment, exact in ((coded[1][0], plain[1][0]), (coded[4][0], plain[4][0])):
+            if isinstance(moment, Coded):
+                encode(moment, exact, step, keep)
 
 
 def add(ys: list[Tensor], xs: list[Tensor], a: Number) -> list[Tensor]:
@@ -102,7 +118,14 @@ def take_step(
             multi_tensor_inna(some, directions, capturable=capturable, **options)
     else:
         stochastic = group["stochastic_rounding"]
-        single_tensor_inna(tensors, directions, capturable=capturable, stochastic=stochastic, **options)
+
+        def update(some: Tensors) -> None:
+            single_tensor_inna(some, directions, capturable=capturable, stochastic=stochastic, **options)
+
+        if group["state_dtype"] == EIGHT_BIT:
+            in_float32(tensors, update, lr)
+        else:
+            update(tensors)
 
 
 def coupled_decay(group: dict[str, Any], sign: float) -> Number:
@@ -154,7 +177,10 @@ class INNA(InertialOptimizer):
         stochastic_rounding: round 16-bit parameters up or down at random, so that they lose nothing on
             average; not with foreach.
         state_dtype: dtype of the momentum. None: as the parameter's, but float32 for 16 bits, in which a long
-            memory would be lost; a checkpoint's 16 bits stay until a dtype is given, at any time.
+            memory would be lost; a checkpoint's 16 bits stay until a dtype is given, at any time. "8bit": a
+            byte for each value, in blocks of 64, rounded at random so that a long memory is right on average;
+            parameters of fewer than 1,024 values keep float32. Not with foreach, differentiable, kahan_sum,
+            complex or sharded parameters.
 
     Raises:
         ValueError: an option is negative, NaN or infinite; the message names it.
@@ -191,7 +217,7 @@ class INNA(InertialOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         kahan_sum: bool = False,
-        state_dtype: torch.dtype | None = None,
+        state_dtype: torch.dtype | Literal["8bit"] | None = None,
         stochastic_rounding: bool = False,
     ) -> None:
         defaults = {

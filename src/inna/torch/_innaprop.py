@@ -1,6 +1,6 @@
 """INNAprop for PyTorch: INNA on a gradient that RMSprop has scaled."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -147,7 +147,7 @@ class INNAprop(InertialOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         kahan_sum: bool = False,
-        state_dtype: torch.dtype | None = None,
+        state_dtype: torch.dtype | Literal["8bit"] | None = None,
         stochastic_rounding: bool = False,
     ) -> None:
         defaults = {

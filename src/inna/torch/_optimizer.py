@@ -10,6 +10,7 @@ from torch.optim.optimizer import ParamsT
 
 from ._checkpoints import CheckpointedOptimizer, state_dtype, step_dtype
 from ._coefficients import Number
+from ._eight_bit import EIGHT_BIT, Coded, complete, is_coded, read, release
 
 __all__ = ["InertialOptimizer", "Number", "Tensors", "on_device", "takes_foreach"]
 
@@ -83,7 +84,7 @@ class InertialOptimizer(CheckpointedOptimizer):
                 loss = closure()
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             for index, group in enumerate(self.param_groups):
-                if group["fused"]:
+                if group["fused"] or group["state_dtype"] == EIGHT_BIT:
                     self._step_eagerly(index)
                 else:
                     self._step_group(index)
@@ -144,7 +145,7 @@ class InertialOptimizer(CheckpointedOptimizer):
         on_cpu = fused and group["params"][0].is_cpu  # its kernel looks at every tensor anyway
         on_gpu = fused and not on_cpu
         check = kahan or group["capturable"] or on_gpu or group["state_dtype"] is not None
-        adaptive = "exp_avg_sq" in self.state_names
+        adaptive, eight = "exp_avg_sq" in self.state_names, group["state_dtype"] == EIGHT_BIT
         has_complex = False
         for param in group["params"]:
             grad = param.grad
@@ -162,10 +163,13 @@ class InertialOptimizer(CheckpointedOptimizer):
             if not complete and not self._complete_state(param, state, group):
                 continue
             params.append(param)
-            momentum_buffers.append(state["momentum_buffer"])
+            momentum_buffers.append(read(state, "momentum_buffer") if eight else state["momentum_buffer"])
             steps.append(state["step"])
             compensations.append(state["compensation"] if kahan else None)
-            exp_avg_sqs.append(state["exp_avg_sq"] if adaptive else None)
+            if adaptive and eight:
+                exp_avg_sqs.append(read(state, "exp_avg_sq"))
+            else:
+                exp_avg_sqs.append(state["exp_avg_sq"] if adaptive else None)
             if not fused:  # a fused kernel casts by itself
                 dtype = param.dtype
                 has_complex = has_complex or dtype.is_complex
@@ -183,7 +187,9 @@ class InertialOptimizer(CheckpointedOptimizer):
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                 f"{_FUSED_DEVICES} but {param.dtype} and {param.device.type}; use foreach=True"
             )
-        missing = [name for name in self.state_names if name not in state]
+        if group["state_dtype"] != EIGHT_BIT:
+            release(state, self.state_names)
+        missing = [name for name in self.state_names if name not in state and not is_coded(state, name)]
         if missing == ["exp_avg_sq"] or ("psi" in state and "exp_avg_sq" in missing):
             raise ValueError(
                 "INNAprop needs exp_avg_sq in the state of each parameter, and this state is INNA's or lacks "
@@ -198,6 +204,8 @@ class InertialOptimizer(CheckpointedOptimizer):
             state["step"] = state["step"].to(device)
         if group["fused"] and state["step"].dtype == torch.float64:  # counted under that default dtype
             state["step"] = state["step"].to(torch.float32)
+        if group["state_dtype"] == EIGHT_BIT and complete(param, state, self.state_names):
+            return True
         dtype = state_dtype(param, group)
         for name in self.state_names:
             if name not in state:
@@ -272,9 +280,14 @@ class InertialOptimizer(CheckpointedOptimizer):
                 if options[name]:
                     raise ValueError(f"stochastic_rounding and {name} cannot be True together: choose one")
         dtype = options["state_dtype"]
-        if dtype is not None and dtype not in _STATE_DTYPES:
+        if dtype is not None and dtype not in _STATE_DTYPES and dtype != EIGHT_BIT:
             names = ", ".join(str(each) for each in _STATE_DTYPES)
-            raise TypeError(f"state_dtype must be None, {names}, got {dtype}")
+            raise TypeError(f"state_dtype must be None, {names} or '{EIGHT_BIT}', got {dtype!r}")
+        if dtype == EIGHT_BIT:
+            for name in ("foreach", "differentiable", "kahan_sum"):
+                if options[name]:
+                    way = "stochastic_rounding=True" if name == "kahan_sum" else "fused=True or neither"
+                    raise ValueError(f"state_dtype='8bit' and {name} cannot be used together: take {way}")
 
 
 def on_device(group: dict[str, Any]) -> bool:
@@ -288,6 +301,7 @@ def takes_foreach(params: list[Tensor], group: dict[str, Any]) -> bool:
         return (
             not params[0].is_cpu
             and not (group["differentiable"] or group["stochastic_rounding"])
+            and group["state_dtype"] != EIGHT_BIT
             and all(p.device.type in ("cuda", "xpu") for p in params)
             and all(type(p) in (Tensor, torch.nn.Parameter) for p in group["params"])
         )
@@ -298,6 +312,8 @@ def _plain(tensors: Tensors) -> Tensors:
     """The local parts of DTensors, and complex tensors as pairs of reals: the update is elementwise."""
 
     def plain(tensor: Any, param: Tensor) -> Any:
+        if isinstance(tensor, Coded):
+            return tensor
         if tensor is not None and hasattr(tensor, "to_local"):
             if tensor.placements != param.placements:  # type: ignore[attr-defined]
                 tensor = tensor.redistribute(placements=param.placements)  # type: ignore[attr-defined]

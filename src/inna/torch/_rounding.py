@@ -5,29 +5,29 @@ from torch import Tensor
 
 from ._coefficients import Number
 
-__all__ = ["rounded"]
+__all__ = ["hashed", "rounded"]
 
 _LOST_BITS = {torch.bfloat16: 16, torch.float16: 13}  # of float32's mantissa
 
 
 def rounded(exact: Tensor, like: Tensor, step: Number) -> Tensor:
-    """Round float32 values to the dtype of `like`, away from 0 with the probability of what would be lost.
-
-    The random bits are a hash of the step and of the place in memory: no generator, nothing to save, the same
-    in every implementation.
-    """
+    """Round float32 values to the dtype of `like`, away from 0 with the probability of what would be lost."""
     last = 2 ** _LOST_BITS[like.dtype]
-    up = _noise(like, step) & (last - 1)
+    up = hashed(like, step, stream=0).to(torch.int32) & (last - 1)
     bits = ((exact.view(torch.int32) + up) & -last).view(torch.float32)
     return torch.where(exact.isfinite(), bits, exact).to(like.dtype)
 
 
-def _noise(like: Tensor, step: Number) -> Tensor:
+def hashed(like: Tensor, step: Number, stream: int) -> Tensor:
+    """Random 32-bit numbers, in int64: a hash of the step, of the place in memory and of a stream.
+
+    No generator, nothing to save, the same in every implementation.
+    """
     place = torch.empty_like(like, dtype=torch.int64, memory_format=torch.preserve_format)
     order = torch.arange(like.numel(), device=like.device)
     place.as_strided((like.numel(),), (1,)).copy_(order)
     count = torch.as_tensor(step).reshape(()).to(like.device, torch.int64)
-    return _mixed(place ^ _mixed(count + 1)).to(torch.int32)
+    return _mixed(place ^ _mixed((count + 1) ^ (stream << 30)))
 
 
 def _mixed(x: Tensor) -> Tensor:
