@@ -13,6 +13,7 @@ def run(losses: Sequence[float | None], *, seconds: float = 2.0) -> list[dict[st
         {
             "epoch": epoch,
             "train_loss": loss,
+            "test_loss": None if loss is None else 1.2 * loss,
             "test_accuracy": None if loss is None else 1 - loss / 10,
             "diverged": loss is None,
             "seconds": seconds if epoch else 0.0,

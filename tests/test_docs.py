@@ -166,3 +166,12 @@ def test_the_api_pages_name_modules_that_exist() -> None:
     assert len(named) > 30
     files = [CHECKOUT / "src" / Path(*module.split(".")) for module in named]
     assert [str(file) for file in files if not (file.is_dir() or file.with_suffix(".py").is_file())] == []
+
+
+def test_the_tables_of_the_papers_runs_are_those_of_the_records() -> None:
+    script = CHECKOUT / "benchmarks" / "paper_table.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    tables = re.findall(r"(?:^\|.*\n)+", done.stdout, flags=re.MULTILINE)
+    assert len(tables) == len([*(CHECKOUT / "studies").glob("paper-*")]) > 0
+    page = (DOCS / "paper.md").read_text(encoding="utf-8")
+    assert [table for table in tables if table not in page] == []

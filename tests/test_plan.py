@@ -47,6 +47,8 @@ def test_the_paper_preset_is_section_5_2() -> None:
         (0.5, 0.5, 0.5),
         (0.5, 1.0, 0.5),
     ]
+    assert all(s.options["initial_speed"] == s.options["beta"] for s in inna)  # u_0 = 0
+    assert (paper.loss, paper.train_loss) == ("clipped_cross_entropy", "running")
     peers = {s.label: s for s in paper.settings if s.role == "peer"}
     assert {label: s.q for label, s in peers.items()} == {"SGD": 0.5, "ADAGRAD": 0.0, "ADAM": 0.0}
     assert peers["SGD"].options == {}
@@ -56,12 +58,10 @@ def test_the_paper_preset_is_section_5_2() -> None:
 @pytest.mark.parametrize("preset", ["quick", "laptop"])
 def test_the_smaller_presets_have_the_same_curves(preset: str) -> None:
     small, paper = plan.load(preset), plan.load("paper")
-    assert (small.settings, small.decays, small.grid, small.seeds) == (
-        paper.settings,
-        paper.decays,
-        paper.grid,
-        paper.seeds,
-    )
+    assert (small.decays, small.grid, small.seeds) == (paper.decays, paper.grid, paper.seeds)
+    for ours, theirs in zip(small.settings, paper.settings, strict=True):  # but for the start
+        options = {key: value for key, value in theirs.options.items() if key != "initial_speed"}
+        assert ours == theirs.model_copy(update={"options": options})
 
 
 def test_the_laptop_preset_is_on_real_images() -> None:

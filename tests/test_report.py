@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,19 @@ def test_the_report_needs_nothing_else_says_what_it_is_and_escapes(done: Path) -
     assert HOSTILE not in page
     assert "<img" not in page
     text = re.sub(r"\s+", " ", reader.text)
-    for fact in ("The test plan", "first 100 training images", "small", "3 epochs", "2 seeds", HOSTILE):
+    assert "<h1>The test plan</h1>" in page
+    assert f"torch {version('torch')}" in text
+    for fact in (
+        "momentum = 0.5",
+        "γ₀ (k + 1)^-0.5",
+        "test loss",
+        "Leaderboard",
+        "first 100 training images",
+        "small",
+        "3 epochs",
+        "2 seeds",
+        HOSTILE,
+    ):
         assert fact in text
 
 
@@ -111,6 +124,7 @@ DRAWN = "[...document.querySelectorAll('.plot')].every(plot => plot.querySelecto
 def opened(page: Any, folder: Path) -> None:
     page.set_default_timeout(120_000)  # a busy machine is no failure
     page.goto(f"file://{folder}/report.html")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # else only what is looked at is drawn
     page.wait_for_function(DRAWN)
 
 
@@ -148,11 +162,53 @@ def test_the_plots_are_drawn_without_errors_or_requests_and_fit(done: Path, brow
     page.close()
 
 
+def test_on_a_phone_every_opened_table_fits(done: Path, browser: Any) -> None:
+    page = browser.new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, done)
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.wait_for_function("document.querySelectorAll('.under table').length === 14")
+    edges = "[...document.querySelectorAll('table, th, td')].map(one => one.getBoundingClientRect().right)"
+    assert max(page.evaluate(edges)) <= 390
+    wide = "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth).length"
+    assert page.evaluate(wide) == 0
+    cell = page.locator("table.cards td", has_text="torch.optim.Adam").first
+    assert cell.evaluate("cell => getComputedStyle(cell, '::before').content") == '"optimizer"'
+    page.close()
+
+
+def test_a_plot_is_drawn_when_it_is_looked_at(done: Path, browser: Any) -> None:
+    page = browser.new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"file://{done}/report.html")
+    last = page.locator(".plot").last
+    assert last.locator(".main-svg").count() == 0
+    last.scroll_into_view_if_needed()
+    last.locator(".main-svg").first.wait_for()
+    assert page.locator(".plot:not(:has(.main-svg))").count() > 0
+    page.close()
+
+
+def test_the_leaderboard_sorts_by_a_heading_both_ways(page: Any) -> None:
+    board = page.locator("table.sortable")
+    heading = board.locator("th", has_text="training loss")
+    column = "rows => rows.slice(1).map(row => Number(row.cells[2].dataset.value))"
+    losses = [sorted(board.locator("tr").evaluate_all(column))]
+    assert len(losses[0]) == 4
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert board.locator("tr").evaluate_all(column) == losses[0]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert board.locator("tr").evaluate_all(column) == losses[0][::-1]
+
+
 def test_a_label_with_html_is_shown_and_inert(page: Any) -> None:
     assert HOSTILE in page.locator(".legendtext").all_text_contents()
     assert HOSTILE in page.locator("td").all_text_contents()
     assert page.locator("img, b").count() == 0
-    assert page.locator("script:not([type])").count() == 2  # plotly.js and the page's own
+    assert page.locator("script:not([type])").count() == 3  # tables, plotly.js and the page's own
 
 
 def test_a_figures_data_is_one_click_away(done: Path, page: Any) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from inna.torch import INNA
+from inna.torch import INNA, INNAprop
 from torch_settings import BOTH, CASES, IMPLEMENTATIONS, Case
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -625,6 +625,44 @@ def test_correctness(case, backend, flags):
             with torch._dynamo.config.patch(error_on_recompile=k > 1):
                 step()
         ends.append(params)
+    assert_same(*ends)
+
+
+_ONCE: list[dict[str, Any]] = [  # each option of the table, and what it leaves out
+    {"lr": 0.01, "weight_decay": 0.1, "maximize": True},
+    {"lr": 0.01, "kahan_sum": True, "state_dtype": torch.float64},
+    {"lr": torch.tensor(0.01), "capturable": True, "weight_decay": 0.1},
+    {"lr": 0.01, "alpha": torch.tensor(0.9), "beta": torch.tensor(0.2), "initial_speed": 1.0},
+]
+COMPILED = [
+    *(Case(INNA, o) for o in _ONCE),
+    Case(INNA, {"weight_decay": 0.1, "decoupled_weight_decay": True, "initial_speed": None}),
+    *(Case(INNAprop, o) for o in _ONCE),
+    Case(INNAprop, {"lr": 0.01, "sigma": 0.9, "eps": 1e-3}),
+]
+
+
+@pytest.mark.parametrize("case", COMPILED, ids=str)
+@pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
+def test_each_setting_is_the_same_when_compiled(case, foreach):
+    """PYTORCH_TEST_WITH_DYNAMO in small: the step alone is compiled, not the test around it."""
+    torch.manual_seed(0)
+    start = [torch.randn(4, 3), torch.randn(4), torch.randn(2, 1)]
+    grads = [[torch.randn_like(p) for p in start] for _ in range(5)]
+    ends = []
+    for compiled in (False, True):
+        params = [p.clone() for p in start]
+        optimizer = case(params, foreach=foreach)
+        torch._dynamo.reset()
+        step = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
+        for k, vs in enumerate(grads):
+            for p, v in zip(params, vs, strict=True):
+                p.grad = v
+            if k in (2, 3):  # the second parameter has one step less than the others, twice
+                params[1].grad = None
+            step()
+        ends.append((params, [optimizer.state[p] for p in params]))
+    assert not torch.equal(ends[0][0][1], start[1])
     assert_same(*ends)
 
 

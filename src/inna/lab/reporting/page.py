@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, product
@@ -18,7 +19,7 @@ from ..plan import Plan, Run
 from ..results import judgement, paper
 from ..results.curves import Curve, Result
 from ..results.findings import findings, unfinished
-from . import drawing, figures, interactive
+from . import circumstances, drawing, figures, interactive, leaderboard
 
 __all__ = ["publish", "rows", "unfinished"]
 
@@ -53,7 +54,15 @@ def publish(
     page = environment.get_template("report.html.j2").render(
         plan=plan,
         version=__version__,
+        infinite=math.inf,
         missing=unfinished(missing),
+        settings=[
+            (s.label, s.optimizer, circumstances.options(s.options), circumstances.schedule(s), s.role)
+            for s in plan.settings
+        ],
+        made_on=circumstances.made_on(folder, plan, results),
+        standings=(standings := leaderboard.standings(results)),
+        overall=leaderboard.overall(standings) if len(results) > 1 else [],
         drawn={
             title: {
                 "svg": _embedded("image/svg+xml", svg.read_bytes()),
@@ -111,6 +120,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "loss": curve.final("train_loss"),
             "geometric": judgement.typical(curve, "train_loss"),
             "loss_interval": judgement.geometric_interval(_finals(curve, "train_loss")),
+            "test_loss": curve.final("test_loss"),
             "accuracy": curve.final("test_accuracy"),
             "accuracy_interval": judgement.interval(_finals(curve, "test_accuracy")),
             "diverged": curve.diverged,

@@ -78,6 +78,7 @@ def _comparisons(result: Result, lowest: str, comparisons: int) -> list[str]:
         _compare(a, b, judgement.compare(named[a], named[b], field, comparisons), named, comparisons)
         for field in FIELDS
         for a, b in pairs
+        if all(named[x].counted or named[x].diverged for x in (a, b))  # the others have not begun
     ]
     chosen_from = sum(bool(curve.counted) for curve in result.candidates)
     if chosen_from > 1 and peers:

@@ -48,10 +48,13 @@ GOOD = 2.0
 TINY = np.finfo(float).tiny
 """The least loss whose logarithm is taken."""
 
+LOSSES = ("train_loss", "test_loss")
+"""The fields whose means are geometric."""
+
 Floats = NDArray[np.float64]
 Measure = Callable[[Curve, ArrayLike], Floats]
 """What is compared of a curve at some epochs."""
-Verdict = Literal["ahead of", "behind", "cannot be told from", "cannot be compared with"]
+Verdict = Literal["ahead of", "behind", "shows no difference from", "cannot be compared with"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def typical(curve: Curve, field: str) -> float:
 
 
 def _mean(values: Floats, field: str) -> float:
-    return float(np.exp(np.log(np.maximum(values, TINY)).mean()) if field == "train_loss" else values.mean())
+    return float(np.exp(np.log(np.maximum(values, TINY)).mean()) if field in LOSSES else values.mean())
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Com
         difference, size = interval(a - b, comparisons), a - b
         ahead, behind = difference.low > 0, difference.high < 0
     overlap = bool(mine.min() <= other.max() and other.min() <= mine.max())
-    verdict: Verdict = "ahead of" if ahead else "behind" if behind else "cannot be told from"
+    verdict: Verdict = "ahead of" if ahead else "behind" if behind else "shows no difference from"
     effect = design.effect(size) if len(seeds) > 1 else None
     return Comparison(field, epoch, difference, verdict, overlap, effect, (_mean(a, field), _mean(b, field)))
 
@@ -205,6 +208,7 @@ def targets(result: Result) -> list[Target]:
         return []
     worst = max(finals, key=lambda label: finals[label])
     losses = [curve.series("train_loss") for _, curve in result.named if curve.lr is not None]
+    losses = [x for x in losses if np.isfinite(x[:, 0]).any()]  # the others have not begun
     start = max(float(np.nanmax(x[:, 0])) for x in losses)
     lowest = min(float(np.nanmin(x)) for x in losses)
     decades = range(math.floor(math.log10(start)), math.floor(math.log10(max(lowest, TINY))), -1)

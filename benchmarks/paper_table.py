@@ -1,0 +1,74 @@
+"""How far runs of NiN lie from the paper's printed curves: the tables of docs/paper.md.
+
+Run it with `python benchmarks/paper_table.py [FOLDER ...]`; a folder is an `--out` of `inna reproduce`, and
+without one all in studies/ are read. A value is log10 J after the epoch; it is bold if it lies in the printed
+band, give or take .02.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+from inna.lab.plan import Run, Setting
+from inna.lab.records import RunFolder
+from inna.lab.results import paper
+
+STUDIES = Path(__file__).resolve().parents[1] / "studies"
+EPOCHS = (1, 2, 3, 5, 10, 15)
+MARGIN = 0.02
+
+
+def main() -> None:
+    for folder in map(Path, sys.argv[1:] or sorted(STUDIES.glob("paper-*"))):
+        print(f"{folder.name}\n\n{table(folder)}\n")
+
+
+def table(folder: Path) -> str:
+    """Every run below a folder, one line each, with the printed mean under each group of a curve's."""
+    runs = [
+        Run(**json.loads(path.read_bytes())["run"]) for path in sorted(folder.glob("runs/*/*/*/run.json"))
+    ]
+    lines = [
+        f"| curve | weights | gamma_0 | seed | {' | '.join(map(str, EPOCHS))} | hits |",
+        f"|---|---|---|---|{'---|' * len(EPOCHS)}---|",
+    ]
+    named = [(name, run) for run in runs if (name := curve(run)) is not None]
+    for name in dict.fromkeys(name for name, _ in named):
+        printed = paper.printed(runs[0].problem, "train_loss", name)
+        assert printed is not None
+        bands = [
+            f"{math.log10(printed.mean[e]):.3f} [{math.log10(printed.low[e]):.3f}, "
+            f"{math.log10(printed.high[e]):.3f}]"
+            for e in EPOCHS
+        ]
+        lines.append(f"| **{name}**, printed | | | five | {' | '.join(bands)} | |")
+        lines += [line(run, printed, folder) for of, run in named if of == name]
+    return "\n".join(lines)
+
+
+def curve(run: Run) -> str | None:
+    """The printed curve that a run repeats."""
+    return paper.label(Setting(label="a run", optimizer=run.optimizer, options=run.options, q=run.q))
+
+
+def line(run: Run, printed: paper.Printed, folder: Path) -> str:
+    """One run."""
+    found = RunFolder.of(run, folder / "runs").records()
+    cells, hits, of = [], 0, 0
+    for epoch in EPOCHS:
+        if epoch >= len(found):
+            cells.append("")
+            continue
+        value = math.log10(found[epoch]["train_loss"])
+        low, high = math.log10(printed.low[epoch]), math.log10(printed.high[epoch])
+        hit = low - MARGIN <= value <= high + MARGIN
+        cells.append(f"**{value:.3f}**" if hit else f"{value:.3f}")
+        hits, of = hits + hit, of + 1
+    start = f"speed {run.options['initial_speed']:g}" if "initial_speed" in run.options else ""
+    columns = [start, run.init, f"{run.lr:g}", str(run.seed), *cells, f"{hits} of {of}"]
+    return f"| {' | '.join(columns)} |"
+
+
+if __name__ == "__main__":
+    main()

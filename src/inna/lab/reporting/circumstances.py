@@ -1,0 +1,64 @@
+"""What was compared and where it ran, in words: options, schedules, versions, machines."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..plan import Plan, Setting
+from ..records import RunFolder
+from ..results.curves import Result
+
+__all__ = ["made_on", "options", "schedule"]
+
+
+def options(given: Mapping[str, Any]) -> str:
+    """Options as they are written in Python; those that are not given have the optimizer's defaults.
+
+    Example:
+        >>> options({"alpha": 0.5, "betas": (0.9, 0.99)})
+        'alpha = 0.5, betas = (0.9, 0.99)'
+    """
+    return ", ".join(f"{key} = {value}" for key, value in given.items()) or "defaults"
+
+
+def schedule(setting: Setting) -> str:
+    """How the step goes on from gamma_0.
+
+    Example:
+        >>> schedule(Setting(label="mine", optimizer="adam", q=0.25))
+        'γ₀ (k + 1)^-0.25'
+    """
+    if isinstance(setting.schedule, dict):
+        rest = {key: value for key, value in setting.schedule.items() if key != "family"}
+        return f"{setting.schedule.get('family')}" + (f": {options(rest)}" if rest else "")
+    return setting.schedule or (f"γ₀ (k + 1)^-{setting.q:g}" if setting.q else "constant")
+
+
+def made_on(folder: Path, plan: Plan, results: Sequence[Result]) -> list[str]:
+    """On which versions and machines the long runs were made, a sentence for each, as they wrote it down."""
+    found: Counter[str] = Counter()
+    for result in results:
+        for curve in result.curves + result.decays:
+            if curve.lr is None:
+                continue
+            for seed in plan.seeds:
+                left = RunFolder.of(
+                    plan.long_run(result.problem, curve.setting, curve.lr, seed), folder / "runs"
+                )
+                if left.is_described:
+                    found[_told(left.description())] += 1
+    return [f"{count} long run{'s' if count > 1 else ''}: {told}." for told, count in found.most_common()]
+
+
+def _told(description: dict[str, Any]) -> str:
+    code, machine = description.get("code", {}), description.get("machine", {})
+    versions = {"inna": code.get("inna", "unknown"), **description.get("libraries", {})}
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    if code.get("commit"):
+        told += f" (commit {code['commit'][:10]}{', modified' if code.get('modified') else ''})"
+    if machine:
+        device = machine.get("device_name") or machine.get("device")
+        processor = f"{machine.get('processor')}, {machine.get('cores')} cores"
+        told += f"; {processor}, {machine.get('platform')}, device {device}"
+    return told
