@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inna import reference
 from inna.hyperparameters import from_adamw, from_memory, from_sgd, to_memory, to_sgd
 from inna.torch import INNA, INNAprop
 
@@ -120,6 +121,21 @@ def test_innaprop_from_adamw_keeps_step_memory_and_the_parameters_that_decay_lea
             stepper.step()
         ends.append(param.item())
     assert ends == pytest.approx([-1, -1], rel=1e-3)
+
+
+def test_where_each_kind_of_decay_rests() -> None:
+    """The table of docs/choosing.md, under a constant direction of size 1."""
+    alpha, beta, decay = 0.5, 0.4, 0.25
+    inertia = {"lr": 0.1, "alpha": alpha, "beta": beta}
+    decoupled = coupled = (0.0, 0.0)
+    authors = (0.0, 0.0)
+    for _ in range(5_000):
+        decoupled = reference.momentum_step(*decoupled, 1.0, decay=decay, **inertia)
+        coupled = reference.momentum_step(*coupled, 1.0 + decay * coupled[0], **inertia)
+        theta, psi = authors
+        authors = reference.inna_step((1 - 0.1 * decay) * theta, psi, 1.0, **inertia)  # psi stays
+    rests = [-decoupled[0], -coupled[0], -authors[0]]
+    assert rests == pytest.approx([1 / (alpha * decay), 1 / decay, beta / decay], rel=1e-9)
 
 
 @pytest.mark.parametrize(("beta1", "direct"), [(0.0, 1.0), (0.5, 0.5), (0.9, 0.2), (0.99, 0.2)])
