@@ -324,3 +324,30 @@ def test_a_value_or_one_clear_line_and_at_most_ten_times_the_files_length(
                 assert "\n" not in line, (case, line)
                 assert str(tmp_path) in line, (case, line)
     assert 0 < refused < CASES
+
+
+@pytest.mark.parametrize(
+    ("read", "length", "heads"),
+    [
+        (read_cifar, 3073 * 4000, {"1.bin": b"", "2.bin": b""}),
+        (
+            read_idx,
+            3073 * 7000,
+            {
+                "images": struct.pack(">4B3I", 0, 0, 8, 3, 7000, 3073, 1),
+                "labels": struct.pack(">4BI", 0, 0, 8, 1, 3073 * 7000),
+            },
+        ),
+    ],
+)
+def test_files_that_are_read_together_share_the_room(
+    tmp_path: Path, read: Callable[[Path], Any], length: int, heads: dict[str, bytes]
+) -> None:
+    for name, head in heads.items():
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(head + bytes(length), 1))
+    tracemalloc.start()
+    with pytest.raises(DataError):
+        read(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < formats.room(0) + SLACK

@@ -40,18 +40,22 @@ def room(length: int) -> int:
 
 def read_idx(images: Path, labels: Path) -> Split:
     """Grey images and their labels from a pair of IDX files, gzipped or not."""
-    return _idx(images, dimensions=3)[:, None], _idx(labels, dimensions=1)
+    left = _room([images, labels])
+    pixels = _idx(images, left, dimensions=3)
+    return pixels[:, None], _idx(labels, left - pixels.nbytes, dimensions=1)
 
 
 def read_cifar(files: Sequence[Path], *, label_bytes: int) -> Split:
     """Colour images from records of a label (CIFAR-100: the coarse one, then the fine one) and pixels."""
     record = label_bytes + 3072
+    left = _room(files) // 2  # the parts, and what they are joined to
     parts = []
     for path in files:
-        with _opened(path, copies=2) as (file, most):
+        with _opened(path, left) as (file, most):
             content = _taken(file, most)
             if file.read(1):
                 raise DataError(f"{path} unpacks to more than {most} bytes: {_FETCH_AGAIN}")
+        left -= len(content)
         if len(content) == 0 or len(content) % record:
             raise DataError(f"{path} holds {len(content)} bytes, not a multiple of {record}: {_FETCH_AGAIN}")
         parts.append(np.frombuffer(content, np.uint8).reshape(-1, record))
@@ -67,8 +71,8 @@ def seeded_split(images: Images, labels: Labels, *, train: int) -> list[Split]:
     return [(images[:train], labels[:train]), (images[train:], labels[train:])]
 
 
-def _idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
-    with _opened(path, copies=1) as (file, most):
+def _idx(path: Path, left: int, *, dimensions: int) -> NDArray[np.uint8]:
+    with _opened(path, left) as (file, most):
         header = file.read(4 + 4 * dimensions)
         if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, 8, dimensions]):
             raise DataError(f"{path} is not an IDX file of bytes in {dimensions} dimensions: {_FETCH_AGAIN}")
@@ -92,21 +96,29 @@ def _idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-@contextmanager
-def _opened(path: Path, *, copies: int) -> Iterator[tuple[io.BufferedIOBase, int]]:
-    """A stream of what `path.gz` holds, as the checksums are the zipped files', or else of what `path` holds.
+def _room(paths: Sequence[Path]) -> int:
+    """For files that are read together; what is missing is told when its turn comes."""
+    there = [path for path in map(_packed, paths) if path.exists()]
+    return room(sum(path.stat().st_size for path in there))
 
-    With it the bytes that it may hold: there must be room for some copies.
-    """
+
+def _packed(path: Path) -> Path:
+    """`path.gz` if it is there, as the checksums are the zipped files', or else `path`."""
     zipped = path.with_name(path.name + ".gz")
-    read = zipped if zipped.exists() else path
+    return zipped if zipped.exists() else path
+
+
+@contextmanager
+def _opened(path: Path, left: int) -> Iterator[tuple[io.BufferedIOBase, int]]:
+    """A stream of what a file holds, and the bytes that may be: its length, or if zipped what is left."""
+    read = _packed(path)
     try:
         length = read.stat().st_size
-        with gzip.open(zipped) if read is zipped else path.open("rb") as file:
-            yield file, room(length) // copies if read is zipped else length
+        with gzip.open(read) if read != path else path.open("rb") as file:
+            yield file, left if read != path else length
     except FileNotFoundError:
         raise DataError(
-            f"found neither {path} nor {zipped.name} beside it: get it with `inna data fetch`"
+            f"found neither {path} nor {path.name}.gz beside it: get it with `inna data fetch`"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {read}: {error}: {_FETCH_AGAIN}") from None
