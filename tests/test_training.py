@@ -11,6 +11,7 @@ import torch
 from inna.lab import data, records
 from inna.lab.plan import Problem, Run
 from inna.lab.running import networks, optimizers, training
+from inna.lab.running.images import Images, clipped_cross_entropy
 
 DIGITS = data.load("digits", train=96, test=40)
 
@@ -192,8 +193,9 @@ def test_the_loss_is_that_of_the_whole_training_set_in_evaluation_mode() -> None
     run = a_run(problem=Problem(dataset="mnist5k", network="nin", train=6, test=2))
     trainer = training.Trainer(run, data.load("mnist5k", train=6, test=2))
     trainer.net.eval()
-    rows, labels = trainer.train_set
-    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.images(rows)), labels)
+    assert isinstance(trainer.task, Images)
+    rows, labels = trainer.task.train_set
+    loss = torch.nn.functional.cross_entropy(trainer.net(trainer.task.images(rows)), labels)
     trainer.net.train()
     assert trainer.record()["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
 
@@ -265,10 +267,11 @@ def test_a_step_is_the_plain_loops_step() -> None:
 
 def test_independent_mini_batches_are_drawn_with_replacement(tmp_path: Path) -> None:
     trainer = training.Trainer(a_run(sampling="independent"), DIGITS)
-    order = trainer._order()
+    assert isinstance(trainer.task, Images)
+    order = trainer.task.order(0)
     assert len(order) == 5 * 20  # full mini-batches, as many as an epoch has
     assert len(set(order)) < 96
-    assert sorted(training.Trainer(a_run(), DIGITS)._order()) == list(range(96))
+    assert sorted(Images(a_run(), DIGITS).order(0)) == list(range(96))
     found = trained(a_run(sampling="independent", epochs=15, lr=0.5, q=0.0), tmp_path)
     assert found[-1]["train_loss_running"] == pytest.approx(found[-1]["train_loss"], rel=0.3)
 
@@ -291,7 +294,8 @@ def test_a_network_of_ones_own_keeps_its_own_weights_if_asked(tmp_path: Path, ow
     bound = 1 / math.sqrt(64)
     for init, widest in (("own", bound), ("glorot_normal", math.inf)):
         trainer = training.Trainer(a_run(problem=problem, init=init), DIGITS)
-        weight, norm = trainer.net.out.weight, trainer.net.norm
+        net: Any = trainer.net
+        weight, norm = net.out.weight, net.norm
         assert (weight.abs().max().item() > bound) == (widest > bound)
         assert torch.all(norm.weight == 1)  # the gain of a normalisation is no bias
 
@@ -333,7 +337,7 @@ def test_a_damaged_description_is_named(tmp_path: Path) -> None:
 def test_the_clipped_loss_is_that_of_keras(tmp_path: Path) -> None:
     logits = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0], [1.0, 0.0]], requires_grad=True)
     labels = torch.tensor([0, 0, 0, 1])
-    losses = training.clipped_cross_entropy(logits, labels, reduction="none")
+    losses = clipped_cross_entropy(logits, labels, reduction="none")
     clipped = np.float32(1e-7), np.float32(1) - np.float32(1e-7)
     expected = [-np.log(0.5), -np.log(clipped[1]), -np.log(clipped[0]), np.log(1 + np.exp(1.0))]
     np.testing.assert_allclose(losses.detach().numpy(), expected, rtol=1e-5)

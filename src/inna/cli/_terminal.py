@@ -145,7 +145,7 @@ def show(plan: Any, results: Any, paths: list[Path]) -> None:
 def _table(result: Any, epochs: int) -> Table:
     from ..lab.reporting import page
 
-    table = Table(title=f"{result.problem.title}, {result.problem.network}, after {epochs} epochs")
+    table = Table(title=f"{result.problem.caption}, after {epochs} epochs")
     table.add_column("optimizer", no_wrap=True)
     for heading in ("gamma_0", "training loss", "lowest to highest", "test accuracy", "lowest to highest"):
         table.add_column(heading, justify="right")

@@ -244,7 +244,7 @@ def train(
     run = looked_up_run(run)
     check_device(run.device)
     folder = _folder(out)
-    doing = f"{run.problem.title}, {run.problem.network}, {run.optimizer}"
+    doing = f"{run.problem.caption}, {run.optimizer}"
     with _mirrored(folder, tensorboard):
         execute_here(
             run,
@@ -312,7 +312,7 @@ def _check_data(plan: "Plan", data_dir: Path | None) -> None:
     from . import data
 
     for problem in plan.problems:
-        if problem.dataset not in data.EMBEDDED:
+        if problem.task is None and problem.dataset not in data.EMBEDDED:
             data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
 
 

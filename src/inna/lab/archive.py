@@ -73,6 +73,12 @@ def read_plan(folder: Path) -> Plan:
     """
     path = folder / "plan.json"
     if not path.exists():
+        runs = len(list((folder / "runs").glob("**/records.jsonl")))
+        if runs:
+            raise FileNotFoundError(
+                f"no plan in {folder}, but {runs} single run{'s' if runs > 1 else ''} of `inna train`: "
+                f"`inna export {folder}` writes their records as a table"
+            )
         raise FileNotFoundError(f"no plan in {folder}: name the folder that was --out of an earlier command")
     try:
         content = json.loads(path.read_bytes())

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import archive, records
 from .files import write_atomically
-from .plan import Plan, Setting
+from .plan import Plan, Problem, Setting
 from .results.curves import decay_label, decayed
 
 __all__ = ["FORMATS", "table", "write"]
@@ -31,7 +31,8 @@ def table(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for left in records.below(folder / "runs"):
         run = left.description()["run"]
-        problem = f"{Path(run['problem']['dataset']).stem}-{run['problem']['network']}"
+        shown = Problem.model_construct(**run["problem"])
+        problem = shown.name if shown.task else f"{shown.title}-{shown.network}"
         setting = next((s.label for s in settings if _is(s, run)), run["optimizer"])
         described = _flat({"gamma_0" if key == "lr" else key: value for key, value in run.items()})
         rows += [{"problem": problem, "setting": setting} | described | record for record in left.records()]

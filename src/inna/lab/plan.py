@@ -106,24 +106,55 @@ class _Data(BaseModel):
 
 
 class Problem(_Data):
-    """A data set, or its first images, and a network."""
+    """A data set, or its first images, and a network; or a task."""
 
-    dataset: str
+    dataset: str = ""
     """A name of `inna.lab.data.DATASETS`, or the path of an .npz file or of a folder of images."""
-    network: str
+    network: str = ""
     """A name of `inna.lab.running.networks.NETWORKS`, or the import path of (shape, classes) -> module."""
     train: Count | None = None
     test: Count | None = None
+    task: Name | None = None
+    """Instead of these: a name of `inna.lab.tasks.TASKS`, or the import path of what gives a `Task`."""
+    options: dict[str, Option] = {}
+    """The task's. A file is named by its path, which is looked up beside the plan."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        images = {"dataset", "network", "train", "test"} & self.model_fields_set
+        if self.task is None:
+            missing = [key for key in ("dataset", "network") if not getattr(self, key)]
+            if missing:
+                raise ValueError(f"no {' and no '.join(missing)}: give a dataset and a network, or a task")
+            if self.options:
+                raise ValueError(f"options are a task's, got {self.options!r} without a task")
+        elif any(getattr(self, key) for key in images):
+            raise ValueError(f"give a task, or a dataset and a network, got the task {self.task!r} and both")
+        return self
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.train, self.test))
 
     @property
     def title(self) -> str:
-        """The data set's name: of a file or folder the last part of its path."""
-        return Path(self.dataset).stem
+        """The task's name, or the data set's: of a file or folder the last part of its path."""
+        return self.task or Path(self.dataset).stem
+
+    @property
+    def details(self) -> str:
+        """What the title leaves open: the network, or the task's options."""
+        options = [f"{key}={_last_part(value)}" for key, value in self.options.items()]
+        return " ".join(options) if self.task else self.network
+
+    @property
+    def caption(self) -> str:
+        """A name for readers."""
+        return ", ".join(filter(None, [self.title, self.details]))
 
     @property
     def name(self) -> str:
         """A name for folders and titles."""
-        return file_name(f"{self.title}-{self.network}")
+        return file_name("-".join(filter(None, [self.title, self.details])))
 
 
 class Setting(_Data):
@@ -188,7 +219,11 @@ class Run(_Data):
         options = [f"{key}{value}" for key, value in self.options.items()]
         setting = "-".join([self.optimizer.rpartition(".")[2], *options, decay])
         content = self.model_dump(mode="json")
-        content["problem"]["dataset"] = Path(self.problem.dataset).name  # a file may move with its folder
+        problem = content["problem"]
+        problem["dataset"] = Path(self.problem.dataset).name  # a file may move with its folder
+        problem["options"] = {key: _last_part(value) for key, value in problem["options"].items()}
+        if self.problem.task is None:
+            del problem["task"], problem["options"]
         for later in ("loss", "train_loss", "precision"):  # fields that older runs did not have
             if content[later] == type(self).model_fields[later].default:
                 del content[later]
@@ -398,6 +433,11 @@ class _Shown(reprlib.Repr):
 
 
 _shown = _Shown().repr
+
+
+def _last_part(value: Any) -> Any:
+    """Of the path of a file its last part."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def file_name(text: str) -> str:

@@ -254,7 +254,7 @@ def _loss_and_accuracy(
     plan: Plan, result: Result, curves: Sequence[Curve], looks: Mapping[str, Look]
 ) -> list[Panel]:
     shown = [_shown(curve) for curve in curves]
-    return [_panel(plan, result, _title(result), shown, f, looks) for f in ("train_loss", "test_accuracy")]
+    return [_panel(plan, result, _title(result), shown, f, looks) for f in result.fields]
 
 
 class _Shown(NamedTuple):
@@ -400,4 +400,4 @@ def _overlaid(plan: Plan, results: Sequence[Result]) -> str:
 def _title(result: Result) -> str:
     problem = result.problem
     images = f", {problem.train:,} images" if problem.train else ""
-    return f"{problem.title}, {problem.network}{images}"
+    return f"{problem.caption}{images}"

@@ -88,6 +88,15 @@ class Result:
     """The candidate with the smallest final mean training loss; None in a plan without candidates."""
 
     @property
+    def fields(self) -> list[str]:
+        """What optimizers are compared in: training loss, and test accuracy unless the task measures none."""
+        named = [curve for _, curve in self.named]
+        measured = self.problem.task is None or any(
+            np.isfinite(curve.series("test_accuracy")).any() for curve in named
+        )
+        return ["train_loss", "test_accuracy"] if measured else ["train_loss"]
+
+    @property
     def candidates(self) -> list[Curve]:
         """Figure 2."""
         return [curve for curve in self.curves if curve.setting.role == "candidate"]

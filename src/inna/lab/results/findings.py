@@ -34,11 +34,16 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
         begun = any(curve.counted for _, curve in result.named)
         return ["Every run diverged." if begun else "No long run has begun."]
     lowest = min(finals["train_loss"], key=lambda name: finals["train_loss"][name])
-    highest = max(finals["test_accuracy"], key=lambda name: finals["test_accuracy"][name])
+    accuracies = finals["test_accuracy"]
+    highest = max(accuracies, key=lambda name: accuracies[name], default=None)
     return [
         f"The lowest training loss (geometric mean over the seeds) is that of {lowest}: "
         f"{finals['train_loss'][lowest]:.4g}.",
-        f"The highest mean test accuracy is that of {highest}: {finals['test_accuracy'][highest]:.4f}.",
+        *(
+            [f"The highest mean test accuracy is that of {highest}: {accuracies[highest]:.4f}."]
+            if highest
+            else []
+        ),
         *_comparisons(result, lowest, comparisons or judgement.family([result])),
         *_time(result),
         *_sensitivity(plan, result),
@@ -76,7 +81,7 @@ def _comparisons(result: Result, lowest: str, comparisons: int) -> list[str]:
         pairs += [(slower, adam) for adam in adams if adam in peers]
     said = [
         _compare(a, b, judgement.compare(named[a], named[b], field, comparisons), named, comparisons)
-        for field in FIELDS
+        for field in result.fields
         for a, b in pairs
         if all(named[x].counted or named[x].diverged for x in (a, b))  # the others have not begun
     ]

@@ -16,6 +16,7 @@ from ... import __version__
 from ..files import Held
 from ..plan import Run, validated
 from ..records import RunFolder
+from .sources import forget_changed
 
 __all__ = ["Order", "Outcome", "carry_out", "execute_here", "own_places"]
 
@@ -32,7 +33,7 @@ def execute_here(
 
     Whatever somebody's optimizer or network raises is a RuntimeError of one line.
     """
-    from .. import data
+    from .. import data, tasks
     from .training import train  # loads torch, which must not be before a worker has set its threads
 
     folder = root / run.folder
@@ -40,8 +41,11 @@ def execute_here(
     try:
         with RunFolder.of(run, root).locked(wait=wait_for_lock):
             problem = run.problem
-            loaded = data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
-            train(run, folder, loaded, on_epoch)
+            if problem.task is None:
+                images = data.load(problem.dataset, data_dir, train=problem.train, test=problem.test)
+                train(run, folder, images, on_epoch)
+            else:
+                train(run, folder, tasks.make(problem.task, problem.options), on_epoch)
     except Held:
         return False
     except (ValueError, OSError, RuntimeError, ImportError):
@@ -83,8 +87,10 @@ def carry_out(order: Order) -> Outcome:
     try:
         _check(order, worker)
         sys.path += [place for place in order.places if place not in sys.path]
+        run = validated(Run, order.run)
+        forget_changed(run)
         done = execute_here(
-            validated(Run, order.run),
+            run,
             Path(order.root),
             Path(order.data_dir) if order.data_dir else None,
             wait_for_lock=order.wait_for_lock,

@@ -1,8 +1,10 @@
 """What a plan names, looked up before anything is run: data sets, networks, optimizers, schedules."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,6 +12,7 @@ from .. import data
 from ..files import expanded
 from ..imports import search
 from ..plan import Plan, PlanError, Problem, Run, Setting
+from ..tasks import make, try_task
 from . import networks, optimizers
 
 __all__ = ["check_device", "looked_up", "looked_up_run"]
@@ -36,6 +39,9 @@ def looked_up(plan: Plan) -> Plan:
     for i, setting in enumerate(plan.settings):
         _check_setting(setting, f"settings.{i}", mistakes)
     mistakes.tell()
+    for i, problem in enumerate(problems):
+        _try(problem, plan.settings, plan.init, f"problems.{i}.network", mistakes)
+    mistakes.tell()
     return plan.model_copy(update={"problems": tuple(problems)})
 
 
@@ -47,6 +53,9 @@ def looked_up_run(run: Run) -> Run:
     """
     mistakes = _Mistakes()
     problem = _problem(run.problem, [], "problem", mistakes)
+    mistakes.tell()
+    setting = Setting(label=run.optimizer, optimizer=run.optimizer, options=run.options, grid=(run.lr,))
+    _try(problem, [setting], run.init, "problem.network", mistakes)
     mistakes.tell()
     return run.model_copy(update={"problem": problem})
 
@@ -70,12 +79,12 @@ class _Mistakes:
         self.lines: list[str] = []
 
     @contextmanager
-    def at(self, place: str) -> Iterator[None]:
-        """Note a mistake instead of raising it."""
+    def at(self, place: str, tried: str = "") -> Iterator[None]:
+        """Note a mistake instead of raising it, with what was tried."""
         try:
             yield
         except (ValueError, OSError) as error:
-            self.lines.append(f"{place}: {error}")
+            self.lines.append(f"{place}: {error}{tried}")
 
     def tell(self) -> None:
         """Raise what has been noted, if anything."""
@@ -84,6 +93,8 @@ class _Mistakes:
 
 
 def _problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes) -> Problem:
+    if problem.task is not None:
+        return _task_problem(problem, folders, place, mistakes)
     with mistakes.at(f"{place}.network"):
         networks.resolve(problem.network)
     with mistakes.at(f"{place}.dataset"):
@@ -94,13 +105,46 @@ def _problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mista
     return problem
 
 
+def _task_problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes) -> Problem:
+    """A task whose options that are files are named in full; it is tried on its first mini-batch."""
+    found: dict[str, Any] = {}
+    for key, value in problem.options.items():
+        files = [folder / value for folder in (*folders, Path.cwd())] if isinstance(value, str) else []
+        found[key] = next((str(path.resolve()) for path in files if path.is_file()), value)
+    with mistakes.at(f"{place}.task"), torch.random.fork_rng(devices=[]):
+        try_task(problem.title, make(problem.title, found))
+    return problem.model_copy(update={"options": found})
+
+
 def _check_setting(setting: Setting, place: str, mistakes: _Mistakes) -> None:
-    try:
+    with mistakes.at(f"{place}.optimizer"):
         optimizers.resolve(setting.optimizer)
-    except ValueError as error:
-        mistakes.lines.append(f"{place}.optimizer: {error}")
-        return
     with mistakes.at(place):
         optimizers.decay(setting.q, setting.schedule)
-        lr = setting.grid[0] if setting.grid else 0.1
-        optimizers.build(setting.optimizer, [torch.zeros(2, 2, requires_grad=True)], lr, setting.options)
+
+
+def _try(problem: Problem, settings: Sequence[Setting], init: str, place: str, mistakes: _Mistakes) -> None:
+    """Try every setting on the network's own parameters, before anything is run."""
+    with mistakes.at(place):
+        if problem.task is not None:
+            net = make(problem.task, problem.options).network()
+        else:
+            try:
+                shape, classes = _shape(problem)
+            except data.DataError:  # told where the data are needed
+                return
+            net = networks.build(problem.network, shape, classes, init=init, seed=0)
+        for i, setting in enumerate(settings):
+            tried = f" (tried {setting.label!r} on {problem.name})"
+            with mistakes.at(f"settings.{i}", tried), torch.random.fork_rng(devices=[]):
+                lr = setting.grid[0] if setting.grid else 0.1
+                optimizers.check_resumes(setting.optimizer, copy.deepcopy(net), lr, setting.options)
+
+
+def _shape(problem: Problem) -> tuple[networks.Shape, int]:
+    """An image's shape and the number of classes; a data set that has a name need not be there."""
+    if problem.dataset in data.DATASETS:
+        known = data.DATASETS[problem.dataset]
+        return known.shape, known.classes
+    loaded = data.load(problem.dataset, train=problem.train, test=problem.test)
+    return loaded.x_train.shape[1:], loaded.classes

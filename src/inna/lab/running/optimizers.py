@@ -1,17 +1,19 @@
 """The optimizers and the decays of the step that a plan names."""
 
+import copy
 import inspect
+import io
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import schedules
 from ..imports import imported
 
-__all__ = ["build", "decay", "resolve"]
+__all__ = ["build", "check_resumes", "decay", "resolve"]
 
 FAMILIES = [name for name in schedules.__all__ if name not in ("Admissibility", "Schedule", "admissible")]
 FASTEST_ON_CPU = {
@@ -47,6 +49,59 @@ def build(name: str, params: Iterable[Tensor], lr: float, options: dict[str, Any
         kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
         raise ValueError(f"{name} does not take these options: {kind}{error}") from None
     return optimizer
+
+
+def check_resumes(name: str, net: nn.Module, lr: float, options: dict[str, Any]) -> None:
+    """Try an optimizer on a network: two steps, between which a second one takes over its state and goes on.
+
+    Args:
+        name: as for `build`.
+        net: the network, whose weights change.
+        lr: a step size.
+        options: the optimizer's.
+
+    Raises:
+        ValueError: it refuses the network's parameters or its options, a step fails, or a checkpoint would
+            lose a part of its state, so that a killed run would go on otherwise.
+    """
+    first = build(name, net.parameters(), lr, options)
+    twin = copy.deepcopy(net)
+    second = build(name, twin.parameters(), lr, options)
+    try:
+        _step(first, net)
+        second.load_state_dict(_saved_and_read(first.state_dict()))
+        twin.load_state_dict(net.state_dict())
+        for optimizer, weights in ((first, net), (second, twin)):
+            torch.manual_seed(0)
+            _step(optimizer, weights)
+    except (Exception, SystemExit) as error:  # whatever the user's class does
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"a step, or a checkpoint, of {name} fails ({type(error).__name__}: {reason})"
+        ) from None
+    pairs = zip(net.named_parameters(), twin.parameters(), strict=True)
+    lost = [
+        which for (which, ours), theirs in pairs if not torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+    ]
+    if lost:
+        raise ValueError(
+            f"state_dict and load_state_dict of {name} lose a part of its state: the step of {lost[0]} after "
+            "them is another. Let both take in all that the step depends on, such as the state of an inner "
+            "optimizer"
+        )
+
+
+def _step(optimizer: Any, net: nn.Module) -> None:
+    for param in filter(lambda p: p.requires_grad, net.parameters()):
+        param.grad = torch.linspace(-1, 1, param.numel(), dtype=param.dtype).view_as(param)
+    optimizer.step()
+
+
+def _saved_and_read(state: dict[str, Any]) -> Any:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
 
 
 def resolve(name: str) -> Any:

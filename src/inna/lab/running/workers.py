@@ -15,6 +15,7 @@ from ..plan import Run
 from ..records import Record, RunFolder
 from . import engines
 from .execution import Order, Outcome, carry_out, own_places
+from .sources import check_same_code
 
 __all__ = ["OnProgress", "Workers"]
 
@@ -77,8 +78,15 @@ class Workers:
 
         Raises:
             RuntimeError: a run failed (bad data, a damaged record, a full disk), or lost worker after worker.
+            RecordError: a run is complete, but by other code of the user's own.
         """
-        waiting = deque(run for run in runs if not self._left(run).is_complete)
+        waiting: deque[Run] = deque()
+        for run in runs:
+            left_by_run = self._left(run)
+            if not left_by_run.is_complete:
+                waiting.append(run)
+            else:
+                check_same_code(run, left_by_run)
         if not waiting:
             return
         total, left = (sum(run.epochs for run in some) for some in (runs, waiting))
