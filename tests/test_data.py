@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inna.lab import data
-from inna.lab.data import sources
+from inna.lab.data import official, sources
 
 N_TRAIN, N_TEST = 20, 10
 
@@ -201,7 +201,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_where_data_sets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mnist(tmp_path / "named")
     write_mnist(tmp_path / "cache" / "inna" / "data")
-    monkeypatch.setattr(sources, "user_cache_path", lambda name, **_: tmp_path / "cache" / name)
+    monkeypatch.setattr(official, "user_cache_path", lambda name, **_: tmp_path / "cache" / name)
     monkeypatch.delenv("INNA_DATA", raising=False)
     assert sources.home() == tmp_path / "cache" / "inna" / "data"
     assert len(data.load("mnist").x_train) == N_TRAIN
