@@ -108,7 +108,7 @@ def _settings(plan: Plan) -> list[Setting]:
         if setting.role == "candidate"
         for q in plan.decays
     ]
-    return [*plan.settings, *decays]
+    return [plan.resolved(setting) for setting in (*plan.settings, *decays)]
 
 
 def _is(setting: Setting, run: dict[str, Any]) -> bool:

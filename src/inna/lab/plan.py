@@ -93,7 +93,9 @@ Schedule = Annotated[
 Sampling = Literal["epochs", "independent"]
 Loss = Literal["cross_entropy", "clipped_cross_entropy"]
 TrainLoss = Literal["evaluated", "running"]
-Precision = Literal["float32", "tf32"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
+DecayOn = Literal["all", "matrices"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -171,6 +173,13 @@ class Setting(_Data):
     """Instead of the plan's grid."""
     role: Literal["candidate", "peer"] = "peer"
     """The best candidate is the INNA of Figures 3 and 4; the peers are its rivals."""
+    batch_size: Count | None = None
+    """This and the fields below: instead of the plan's."""
+    accumulate: Count | None = None
+    clip_value: Decay | None = None
+    clip_norm: Decay | None = None
+    weight_decay_on: DecayOn | None = None
+    ema: Share | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -191,7 +200,30 @@ class Evaluation(StrEnum):
     at_the_end = "training loss at the end"
 
 
-class Run(_Data):
+class _Training(_Data):
+    """What training has besides the optimizer."""
+
+    accumulate: Count = 1
+    """A step takes the mean gradient of so many mini-batches, over all their rows."""
+    clip_value: Decay = 0.0
+    """Each coordinate of the gradient is cut to [-clip_value, clip_value]; 0: not at all."""
+    clip_norm: Decay = 0.0
+    """A gradient whose Euclidean norm over all parameters is greater is scaled to it; 0: none is."""
+    weight_decay_on: DecayOn = "all"
+    """Or ``matrices``: the option weight_decay is 0 for what `inna.torch.param_groups` spares."""
+    ema: Share = 0.0
+    """Evaluated are weights averaged over the steps, w <- ema w + (1 - ema) theta; 0: theta itself."""
+    epoch_steps: Whole = 0
+    """An epoch is so many steps, whatever the size of the data; 0: once through the data."""
+    label_smoothing: Share = 0.0
+    """In training the label counts 1 - label_smoothing, and all classes share the rest; evaluated without."""
+
+
+SETTINGS_OWN = ("batch_size", "accumulate", "clip_value", "clip_norm", "weight_decay_on", "ema")
+"""The plan's fields that a setting may have for itself."""
+
+
+class Run(_Training):
     """One training run, completely: the same run gives the same records."""
 
     problem: Problem
@@ -212,6 +244,11 @@ class Run(_Data):
     train_loss: TrainLoss = "evaluated"
     precision: Precision = "float32"
 
+    @model_validator(mode="after")
+    def _smooth(self) -> Self:
+        _check_smoothing(self.label_smoothing, self.loss, [self.problem])
+        return self
+
     @property
     def folder(self) -> Path:
         """Where its records lie, relative to the folder of all runs; no two runs of a plan share one."""
@@ -224,7 +261,7 @@ class Run(_Data):
         problem["options"] = {key: _last_part(value) for key, value in problem["options"].items()}
         if self.problem.task is None:
             del problem["task"], problem["options"]
-        for later in ("loss", "train_loss", "precision"):  # fields that older runs did not have
+        for later in ("loss", "train_loss", "precision", *_Training.model_fields):  # older runs lack them
             if content[later] == type(self).model_fields[later].default:
                 del content[later]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
@@ -232,7 +269,7 @@ class Run(_Data):
         return Path(self.problem.name, file_name(setting), leaf)
 
 
-class Plan(_Data):
+class Plan(_Training):
     """The protocol of Section 5.2 with its numbers: see ``plans/paper.toml`` for the paper's."""
 
     name: Name
@@ -262,7 +299,8 @@ class Plan(_Data):
     threads: Count = 1
     device: str = "cpu"
     precision: Precision = "float32"
-    """Of products and convolutions on a GPU: float32, or its shorter TensorFloat-32, which is faster."""
+    """Of products and convolutions: float32; on a GPU its shorter TensorFloat-32, which is faster; or torch's
+    autocast to bfloat16 in training. Weights stay float32, and so does what is evaluated."""
     modules: tuple[str, ...] = ()
     """Folders in which own modules and data are looked up; that of the plan's file is always the first."""
 
@@ -291,7 +329,13 @@ class Plan(_Data):
             raise ValueError(
                 f"the decays {list(self.decays)} are for the best candidate: give some setting that role"
             )
+        _check_smoothing(self.label_smoothing, self.loss, self.problems)
         return self
+
+    def resolved(self, setting: Setting) -> Setting:
+        """A setting with the plan's fields where it has none of its own."""
+        missing = [name for name in SETTINGS_OWN if getattr(setting, name) is None]
+        return setting.model_copy(update={name: getattr(self, name) for name in missing})
 
     def selection_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
         """The short run that helps to choose gamma_0."""
@@ -312,7 +356,6 @@ class Plan(_Data):
             q=setting.q,
             schedule=setting.schedule,
             init=self.init,
-            batch_size=self.batch_size,
             sampling=self.sampling,
             epochs=epochs,
             seed=seed,
@@ -322,6 +365,17 @@ class Plan(_Data):
             loss=self.loss,
             train_loss=self.train_loss,
             precision=self.precision,
+            epoch_steps=self.epoch_steps,
+            label_smoothing=self.label_smoothing,
+            **{name: getattr(self.resolved(setting), name) for name in SETTINGS_OWN},
+        )
+
+
+def _check_smoothing(share: float, loss: str, problems: Sequence[Problem]) -> None:
+    if share and (loss != "cross_entropy" or any(problem.task is not None for problem in problems)):
+        raise ValueError(
+            f"label_smoothing is of the cross_entropy of images, got {share} with "
+            + ("a task, whose loss is its own" if loss == "cross_entropy" else f"the loss {loss}")
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import archive, protocol
 from .archive import Archive
-from .plan import Plan, Run
+from .plan import SETTINGS_OWN, Plan, Run
 from .records import Record, RunFolder
 from .results.curves import Curve, Result
 
@@ -87,7 +87,7 @@ def _curve_status(plan: Plan, result: Result, label: str, curve: Curve, at_work:
     tried = sum(len(point.losses) for point in curve.grid)
     done = sum(plan.epochs if run[-1]["diverged"] else run[-1]["epoch"] for run in curve.runs if run)
     alike = plan.long_run(result.problem, setting, 1.0, 0)
-    fields = ("problem", "optimizer", "options", "q", "schedule")
+    fields = ("problem", "optimizer", "options", "q", "schedule", *SETTINGS_OWN)
     return CurveStatus(
         result.problem.name,
         label,

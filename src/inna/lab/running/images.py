@@ -87,7 +87,10 @@ class Images(Task):
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The mean over the images of these indices."""
         rows, labels = self.train_set
-        return self.criterion(net(self.images(rows.index_select(0, batch))), labels[batch])
+        output, truth = net(self.images(rows.index_select(0, batch))), labels[batch]
+        if self.run.label_smoothing:
+            return cross_entropy(output, truth, label_smoothing=self.run.label_smoothing)
+        return self.criterion(output, truth)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The images of an epoch, counted from 0, in order: each once, or drawn independently."""

@@ -39,8 +39,9 @@ def looked_up(plan: Plan) -> Plan:
     for i, setting in enumerate(plan.settings):
         _check_setting(setting, f"settings.{i}", mistakes)
     mistakes.tell()
+    settings = [plan.resolved(setting) for setting in plan.settings]
     for i, problem in enumerate(problems):
-        _try(problem, plan.settings, plan.init, f"problems.{i}.network", mistakes)
+        _try(problem, settings, plan.init, f"problems.{i}.network", mistakes)
     mistakes.tell()
     return plan.model_copy(update={"problems": tuple(problems)})
 
@@ -54,7 +55,13 @@ def looked_up_run(run: Run) -> Run:
     mistakes = _Mistakes()
     problem = _problem(run.problem, [], "problem", mistakes)
     mistakes.tell()
-    setting = Setting(label=run.optimizer, optimizer=run.optimizer, options=run.options, grid=(run.lr,))
+    setting = Setting(
+        label=run.optimizer,
+        optimizer=run.optimizer,
+        options=run.options,
+        grid=(run.lr,),
+        weight_decay_on=run.weight_decay_on,
+    )
     _try(problem, [setting], run.init, "problem.network", mistakes)
     mistakes.tell()
     return run.model_copy(update={"problem": problem})
@@ -138,7 +145,8 @@ def _try(problem: Problem, settings: Sequence[Setting], init: str, place: str, m
             tried = f" (tried {setting.label!r} on {problem.name})"
             with mistakes.at(f"settings.{i}", tried), torch.random.fork_rng(devices=[]):
                 lr = setting.grid[0] if setting.grid else 0.1
-                optimizers.check_resumes(setting.optimizer, copy.deepcopy(net), lr, setting.options)
+                on = setting.weight_decay_on or "all"
+                optimizers.check_resumes(setting.optimizer, copy.deepcopy(net), lr, setting.options, on)
 
 
 def _shape(problem: Problem) -> tuple[networks.Shape, int]:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ... import schedules
+from ...torch import param_groups
 from ..imports import imported
 
-__all__ = ["build", "check_resumes", "decay", "resolve"]
+__all__ = ["build", "check_resumes", "decay", "parameters", "resolve"]
 
 FAMILIES = [name for name in schedules.__all__ if name not in ("Admissibility", "Schedule", "admissible")]
 FASTEST_ON_CPU = {
@@ -26,16 +27,41 @@ FASTEST_ON_CPU = {
 """Of the implementations that need no compiler; on a GPU the optimizers choose well themselves."""
 
 
-def build(name: str, params: Iterable[Tensor], lr: float, options: dict[str, Any]) -> torch.optim.Optimizer:
+def parameters(net: nn.Module, weight_decay_on: str) -> list[Any]:
+    """What an optimizer is given: all parameters, or two groups, of which the second does not decay.
+
+    Args:
+        net: the network.
+        weight_decay_on: ``all``, or ``matrices``; see `inna.torch.param_groups`.
+
+    Example:
+        >>> [len(group["params"]) for group in parameters(nn.Linear(2, 2), "matrices")]
+        [1, 1]
+    """
+    if weight_decay_on == "all":
+        return list(net.parameters())
+    decayed, spared = param_groups(net, 0.0)
+    del decayed["weight_decay"]  # the option's
+    return [group for group in (decayed, spared) if group["params"]]
+
+
+def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) -> torch.optim.Optimizer:
     """Make an optimizer; on a CPU the fastest of its implementations, unless the options name one.
+
+    Args:
+        name: see `resolve`.
+        params: tensors, or groups of them.
+        lr: the step size.
+        options: the optimizer's.
 
     Raises:
         ValueError: there is no such optimizer, or it refuses its options.
     """
     cls = resolve(name)
     params = list(params)
+    first: Tensor = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
     known = cls.__module__.startswith(("inna.torch.", "torch.optim."))
-    flag = FASTEST_ON_CPU.get(cls.__name__) if known and params[0].device.type == "cpu" else None
+    flag = FASTEST_ON_CPU.get(cls.__name__) if known and first.device.type == "cpu" else None
     flags = (
         {flag: True}
         if flag and not {"foreach", "fused", "capturable", "differentiable"} & set(options)
@@ -51,7 +77,9 @@ def build(name: str, params: Iterable[Tensor], lr: float, options: dict[str, Any
     return optimizer
 
 
-def check_resumes(name: str, net: nn.Module, lr: float, options: dict[str, Any]) -> None:
+def check_resumes(
+    name: str, net: nn.Module, lr: float, options: dict[str, Any], weight_decay_on: str = "all"
+) -> None:
     """Try an optimizer on a network: two steps, between which a second one takes over its state and goes on.
 
     Args:
@@ -59,14 +87,15 @@ def check_resumes(name: str, net: nn.Module, lr: float, options: dict[str, Any])
         net: the network, whose weights change.
         lr: a step size.
         options: the optimizer's.
+        weight_decay_on: as for `parameters`.
 
     Raises:
         ValueError: it refuses the network's parameters or its options, a step fails, or a checkpoint would
             lose a part of its state, so that a killed run would go on otherwise.
     """
-    first = build(name, net.parameters(), lr, options)
+    first = build(name, parameters(net, weight_decay_on), lr, options)
     twin = copy.deepcopy(net)
-    second = build(name, twin.parameters(), lr, options)
+    second = build(name, parameters(twin, weight_decay_on), lr, options)
     try:
         _step(first, net)
         second.load_state_dict(_saved_and_read(first.state_dict()))

@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import records
 from ..data import Dataset
@@ -135,7 +137,8 @@ class Trainer:
         self.run = run
         self.task = Images(run, data) if isinstance(data, Dataset) else data
         self.schedule = optimizers.decay(run.q, run.schedule)
-        self.batches = self.task.steps(run.batch_size)
+        self.per_pass = math.ceil(self.task.steps(run.batch_size) / run.accumulate)
+        self.batches = run.epoch_steps or self.per_pass  # steps of an epoch
         self.start()
         if isinstance(self.task, Images):
             self.task.try_smallest_batch(self.net)
@@ -147,10 +150,13 @@ class Trainer:
         net = self.task.network()
         torch.manual_seed(run.seed)  # dropout does not depend on how the weights were drawn
         self.net = net.to(run.device)
-        self.optimizer = optimizers.build(run.optimizer, self.net.parameters(), run.lr, run.options)
+        params = optimizers.parameters(self.net, run.weight_decay_on)
+        self.optimizer = optimizers.build(run.optimizer, params, run.lr, run.options)
         self.gammas = [float(group.get("lr", run.lr)) for group in self.optimizer.param_groups]
+        averaging = get_ema_multi_avg_fn(run.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.net, multi_avg_fn=averaging) if run.ema else None
         self.epoch = 0
-        self.batch = 0  # position inside epoch + 1
+        self.batch = 0  # steps done of epoch + 1
         self.running = torch.zeros((), dtype=torch.float64, device=run.device)
         self.seen = 0  # rows since the epoch began
         self.seconds = 0.0
@@ -159,32 +165,27 @@ class Trainer:
     def finish_epoch(self, after_step: Callable[[], None]) -> None:
         """Train from the current position to the end of the epoch."""
         run = self.run
-        batches = iter(self.task.batches(run.seed, self.epoch, run.batch_size))
+        steps = self._steps_from(self.epoch * self.batches)
         self.net.train()
-        if self.replay is None and self.running.is_cuda and run.problem.network in networks.NETWORKS:
+        plain = run.accumulate == 1 and run.precision != "bfloat16"
+        ours = run.problem.network in networks.NETWORKS
+        if self.replay is None and self.running.is_cuda and ours and plain:
             self.replay = graphs.record(self.net, self._loss, run.batch_size, run.device)
-        self.seen = sum(self.task.size(batch) for batch in islice(batches, self.batch))  # before a checkpoint
+        self.seen = sum(sum(map(self.task.size, step)) for step in islice(steps, self.batch))
         started = time.monotonic()
         while self.batch < self.batches:
-            batch = next(batches, None)
-            if batch is None:
-                raise ValueError(
-                    f"epoch {self.epoch + 1} of {run.problem.title} has {self.batch} mini-batches, "
-                    f"steps({run.batch_size}) says {self.batches}"
-                )
-            batch, size = moved(batch, run.device), self.task.size(batch)
+            batches = next(steps)
             factor = self.factor(self.epoch * self.batches + self.batch)
             for group, gamma_0 in zip(self.optimizer.param_groups, self.gammas, strict=False):
                 group["lr"] = float(gamma_0 * factor)  # groups may have rates of their own
-            if self.replay is not None and size == run.batch_size:
-                loss = self.replay(batch)
-            else:
-                self.optimizer.zero_grad()
-                loss = self._loss(batch)
-                loss.backward()  # type: ignore[no-untyped-call]
+            self._set_gradients(batches)
+            if run.clip_value:
+                clip_grad_value_(self.net.parameters(), run.clip_value)
+            if run.clip_norm:
+                clip_grad_norm_(self.net.parameters(), run.clip_norm)
             self.optimizer.step()
-            self.running += loss.detach() * size
-            self.seen += size
+            if self.average is not None:
+                self.average.update_parameters(self.net)
             self.batch += 1
             if self.running.is_cuda and self.batch == self.batches:
                 torch.cuda.synchronize(run.device)  # once an epoch: nothing before waits for the device
@@ -193,9 +194,46 @@ class Trainer:
             started = time.monotonic()
         self.epoch, self.batch = self.epoch + 1, 0
 
+    def _steps_from(self, step: int) -> Iterator[list[Batch]]:
+        """The mini-batches of each step, from one on: pass after pass through the data."""
+        run = self.run
+        through, done = divmod(step, self.per_pass)
+        while True:
+            batches = iter(self.task.batches(run.seed, through, run.batch_size))
+            for position in range(self.per_pass):
+                batch = list(islice(batches, run.accumulate))
+                if not batch:
+                    raise ValueError(
+                        f"epoch {through + 1} of {run.problem.title} has {position} steps, "
+                        f"steps({run.batch_size}) says {self.per_pass}"
+                    )
+                if position >= done:
+                    yield batch
+            through, done = through + 1, 0
+
+    def _set_gradients(self, batches: list[Batch]) -> None:
+        """The mean gradient over the rows of a step's mini-batches."""
+        sizes = [self.task.size(batch) for batch in batches]
+        rows = sum(sizes)
+        replayed = self.replay is not None and rows == self.run.batch_size
+        if not replayed:
+            self.optimizer.zero_grad()
+        for batch, size in zip(batches, sizes, strict=True):
+            if self.replay is not None and replayed:
+                loss = self.replay(batch)
+            else:
+                loss = self._loss(moved(batch, self.run.device))
+                part = loss if size == rows else loss * (size / rows)
+                part.backward()  # type: ignore[no-untyped-call]
+            self.running += loss.detach() * size
+        self.seen += rows
+
     def _loss(self, batch: Batch) -> Tensor:
         """The loss of a mini-batch."""
-        return self.task.loss(self.net, batch)
+        if self.run.precision != "bfloat16":
+            return self.task.loss(self.net, batch)
+        with torch.autocast(torch.device(self.run.device).type, torch.bfloat16):
+            return self.task.loss(self.net, batch)
 
     def factor(self, k: int) -> float:
         """gamma_k over gamma_0."""
@@ -247,8 +285,8 @@ class Trainer:
 
     def _evaluate(self, split: Split) -> dict[str, float]:
         """The means over a split, the network in evaluation mode (dropout off)."""
-        self.net.eval()
-        return self.task.evaluate(self.net, split, self.run.device)
+        net = self.net if self.average is None else self.average.module
+        return self.task.evaluate(net.eval(), split, self.run.device)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -257,6 +295,7 @@ class Trainer:
             {
                 "network": self.net.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
                 "epoch": self.epoch,
                 "batch": self.batch,
                 "running": self.running,
@@ -278,6 +317,8 @@ class Trainer:
             state = torch.load(path, weights_only=True, map_location="cpu")
             self.net.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             self.epoch, self.batch, self.seconds = state["epoch"], state["batch"], state["seconds"]
             self.running.copy_(state["running"])
             self.seen = 0
