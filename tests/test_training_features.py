@@ -8,8 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from inna import lab
-from inna.lab import data, records
-from inna.lab.plan import Plan, PlanError, Run, validated
+from inna.lab import comparing, data, records
+from inna.lab.plan import Plan, PlanError, Run, load, validated
+from inna.lab.results import paper
 from inna.lab.running import training
 from inna.lab.running.images import Images
 
@@ -195,6 +196,19 @@ def test_a_setting_may_have_its_own(tmp_path: Path) -> None:
         ("free", 0.0, 1),
         ("in parts", 1.0, 4),
     }
+
+
+def test_the_papers_curves_are_for_its_own_training_alone() -> None:
+    as_published = load("paper")
+    clipped = as_published.settings[0].model_copy(update={"clip_norm": 1.0})
+    for change in ({"ema": 0.9}, {"epoch_steps": 10}, {"settings": (clipped,)}):
+        assert not paper.repeats(as_published.model_copy(update=change), as_published.problems[0])
+
+
+def test_it_is_said_in_a_comparison_too() -> None:
+    words = "sgd, momentum=0.9, clip_norm=1, weight_decay_on=matrices"
+    said = comparing.setting(words)
+    assert (said["clip_norm"], said["weight_decay_on"], said["options"]) == (1, "matrices", {"momentum": 0.9})
 
 
 def test_tasks_have_it_too(tmp_path: Path) -> None:

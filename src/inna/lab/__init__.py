@@ -165,7 +165,8 @@ def compare(
 
     Args:
         optimizers: each as ``"NAME, KEY=VALUE, ..."``, such as ``"inna, alpha=0.5, beta=0.1, q=0.25"``: its
-            options, and label, q, schedule or a grid of its own (``grid=0.01 0.1``).
+            options, and what a setting of a plan has: label, q, schedule, clip_norm, batch_size, or a grid of
+            its own (``grid=0.01 0.1``).
         dataset: a data set's name, or the path of an .npz file or of a folder of images.
         network: ``"lenet5"``, ``"nin"``, ``"small"``, or the import path of a function.
         out: the folder for the plan, records, figures and report.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
-from .plan import Plan, validated
+from .plan import SETTINGS_OWN, Plan, validated
 
 __all__ = ["keep", "plan", "setting", "toml"]
 
@@ -65,7 +65,7 @@ def keep(path: Path, plan: Plan) -> None:
 
 
 def setting(words: str) -> dict[str, Any]:
-    """A setting of a plan from ``NAME, KEY=VALUE, ...``: label, q, schedule, grid and role, else options.
+    """A setting of a plan from ``NAME, KEY=VALUE, ...``: a field of a setting, else an option.
 
     Raises:
         ValueError: a part is not written so.
@@ -85,7 +85,7 @@ def setting(words: str) -> dict[str, Any]:
             raise ValueError(f"an optimizer is written NAME, KEY=VALUE, ..., got {part!r} in {words!r}")
         if key == "grid":
             made[key] = [value(number) for number in text.split()]
-        elif key in ("label", "q", "schedule", "role"):
+        elif key in ("label", "q", "schedule", "role", *SETTINGS_OWN):
             made[key] = value(text)
         else:
             made["options"][key] = value(text)

@@ -332,6 +332,13 @@ class Plan(_Training):
         _check_smoothing(self.label_smoothing, self.loss, self.problems)
         return self
 
+    @property
+    def trains_plainly(self) -> bool:
+        """Whether training has nothing besides the optimizers, as the paper's."""
+        fields = _Training.model_fields
+        own = [getattr(setting, name) for setting in self.settings for name in SETTINGS_OWN]
+        return all(getattr(self, name) == fields[name].default for name in fields) and set(own) == {None}
+
     def resolved(self, setting: Setting) -> Setting:
         """A setting with the plan's fields where it has none of its own."""
         missing = [name for name in SETTINGS_OWN if getattr(setting, name) is None]

@@ -68,6 +68,7 @@ def repeats(plan: Plan, problem: Problem) -> bool:
         and problem.test in (None, 10_000)
         and (plan.batch_size, plan.sampling) == (32, "epochs")
         and plan.selection_epochs in (0, 15)
+        and plan.trains_plainly
     )
 
 
