@@ -63,7 +63,7 @@ def test_embedded(name: str, train: int, test: int, shape: tuple[int, ...]) -> N
     assert loaded.x_train.dtype == np.float32
     assert loaded.x_train.min() == 0
     assert loaded.x_train.max() == 1
-    assert np.bincount(loaded.y_train[:500], minlength=10).min() > 30  # not sorted by class
+    assert np.bincount(loaded.y_train[:500], minlength=loaded.classes).min() > 30  # not sorted by class
 
 
 @pytest.mark.parametrize("zipped", [True, False])

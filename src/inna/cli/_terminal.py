@@ -1,6 +1,7 @@
 """What all commands share: the application, the options that recur, what is shown on the terminal."""
 
 import io
+import math
 import os
 import signal
 import sys
@@ -147,9 +148,12 @@ def _table(result: Any, epochs: int) -> Table:
 
     table = Table(title=f"{result.problem.caption}, after {epochs} epochs")
     table.add_column("optimizer", no_wrap=True)
-    for heading in ("gamma_0", "training loss", "lowest to highest", "test accuracy", "lowest to highest"):
+    rows = page.rows(result)
+    measured = any(row["seeds"] and math.isfinite(row["accuracy"].mean) for row in rows)  # not by every task
+    headings = ("gamma_0", "training loss", "lowest to highest", "test accuracy", "lowest to highest")
+    for heading in headings if measured else headings[:3]:
         table.add_column(heading, justify="right")
-    for row in page.rows(result):
+    for row in rows:
         loss, accuracy = row["loss"], row["accuracy"]
         if not row["seeds"]:
             step = "none" if row["lr"] is None else f"{row['lr']:g}"
@@ -160,7 +164,6 @@ def _table(result: Any, epochs: int) -> Table:
             "none" if row["lr"] is None else f"{row['lr']:g}",
             f"{loss.mean:.3g}",
             f"{loss.low:.3g} to {loss.high:.3g}",
-            f"{accuracy.mean:.4f}",
-            f"{accuracy.low:.4f} to {accuracy.high:.4f}",
+            *([f"{accuracy.mean:.4f}", f"{accuracy.low:.4f} to {accuracy.high:.4f}"] if measured else []),
         )
     return table
