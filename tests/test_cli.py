@@ -90,7 +90,7 @@ def test_what_is_printed_into_a_closed_output_reaches_no_file(tmp_path: Path) ->
         "import os, torch\n"
         "class Loud(torch.optim.SGD):\n"
         "    def step(self, closure=None):\n"
-        "        os.write(1, b'loud')\n"
+        "        os.write(1, b'printed')\n"
         "        return super().step(closure)\n"
     )
     arguments = [
@@ -108,7 +108,7 @@ def test_what_is_printed_into_a_closed_output_reaches_no_file(tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (0, b"")
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(files) == 3
-    assert not [path for path in files if b"loud" in path.read_bytes().replace(b"loud.Loud", b"")]
+    assert not [path for path in files if b"printed" in path.read_bytes()]
 
 
 def test_a_forced_colour_puts_no_progress_bars_into_logs(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_what_a_users_optimizer_raises_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     done = digits("--optimizer", "broken_parts.Broken", out=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("inna: TypeError: unsupported operand")
-    assert done.stderr.endswith("broken_parts.py, line 5)\n")
+    assert "broken_parts.Broken fails (TypeError: unsupported operand" in done.stderr
+    assert "broken_parts.py, line 5)" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

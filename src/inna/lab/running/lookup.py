@@ -92,6 +92,8 @@ class _Mistakes:
             yield
         except (ValueError, OSError) as error:
             self.lines.append(f"{place}: {error}{tried}")
+        except SystemExit as error:  # of a user's network
+            self.lines.append(f"{place}: SystemExit: {error}{tried}")
 
     def tell(self) -> None:
         """Raise what has been noted, if anything."""

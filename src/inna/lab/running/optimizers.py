@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import math
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -104,9 +105,10 @@ def check_resumes(
             torch.manual_seed(0)
             _step(optimizer, weights)
     except (Exception, SystemExit) as error:  # whatever the user's class does
-        reason = str(error).partition("\n")[0]
+        reason, place = str(error).partition("\n")[0], traceback.extract_tb(error.__traceback__)[-1]
         raise ValueError(
-            f"a step, or a checkpoint, of {name} fails ({type(error).__name__}: {reason})"
+            f"a step, or a checkpoint, of {name} fails ({type(error).__name__}: {reason}; {place.filename}, "
+            f"line {place.lineno})"
         ) from None
     pairs = zip(net.named_parameters(), twin.parameters(), strict=True)
     lost = [
