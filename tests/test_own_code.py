@@ -41,6 +41,20 @@ class Both(torch.optim.Optimizer):
         for inner in self.inner:
             inner.step()
 
+class Signs(torch.optim.Optimizer):
+    "Its momentum is not in the state, and changes the sign of a step alone."
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+        self.momenta = {}
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.momenta[p] = 0.9 * self.momenta.get(p, 0) + 0.1 * p.grad
+                p -= group["lr"] * self.momenta[p].sign()
+
 class Keeps(Both):
     def state_dict(self):
         return {"inner": [inner.state_dict() for inner in self.inner]}
@@ -132,6 +146,8 @@ def test_a_setting_is_tried_on_the_networks_parameters(folder: Path) -> None:
     (folder / "wrappers.py").write_text(WRAPPER)
     with pytest.raises(plan.PlanError, match=r"settings\.0: .*load_state_dict of wrappers\.Both lose"):
         lab.load(written(folder, "wrappers.Both"))
+    with pytest.raises(plan.PlanError, match=r"settings\.0: .*load_state_dict of wrappers\.Signs lose"):
+        lab.load(written(folder, "wrappers.Signs"))
     lab.load(written(folder, "wrappers.Keeps"))
     with pytest.raises(plan.PlanError, match=r"settings\.0: a step, or a .*LBFGS fails .*closure"):
         lab.load(written(folder, "torch.optim.LBFGS"))

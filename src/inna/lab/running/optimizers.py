@@ -98,12 +98,12 @@ def check_resumes(
     twin = copy.deepcopy(net)
     second = build(name, parameters(twin, weight_decay_on), lr, options)
     try:
-        _step(first, net)
+        _step(first, net, 1.0)
         second.load_state_dict(_saved_and_read(first.state_dict()))
         twin.load_state_dict(net.state_dict())
         for optimizer, weights in ((first, net), (second, twin)):
             torch.manual_seed(0)
-            _step(optimizer, weights)
+            _step(optimizer, weights, -0.05)  # what remembers the first step goes on in its direction
     except (Exception, SystemExit) as error:  # whatever the user's class does
         reason, place = str(error).partition("\n")[0], traceback.extract_tb(error.__traceback__)[-1]
         raise ValueError(
@@ -122,9 +122,9 @@ def check_resumes(
         )
 
 
-def _step(optimizer: Any, net: nn.Module) -> None:
+def _step(optimizer: Any, net: nn.Module, scale: float) -> None:
     for param in filter(lambda p: p.requires_grad, net.parameters()):
-        param.grad = torch.linspace(-1, 1, param.numel(), dtype=param.dtype).view_as(param)
+        param.grad = torch.linspace(-scale, scale, param.numel(), dtype=param.dtype).view_as(param)
     optimizer.step()
 
 
