@@ -152,12 +152,15 @@ def at_work(out: Path) -> bool:
 
 
 def test_two_commands_at_once_and_any_number_of_jobs_agree(undisturbed: Records, tmp_path: Path) -> None:
-    both = [command("figure2", tmp_path, "--jobs", jobs) for jobs in ("1", "2")]
-    for process in both:
-        finish(process)
-    assert lasting(tmp_path / "runs") == of_figure2(undisturbed)
-    done_by = {records.read(log)[-1]["process"] for log in (tmp_path / "runs").rglob("records.jsonl")}
-    assert len(done_by) >= 2
+    for out in (tmp_path / "first", tmp_path / "second", tmp_path / "third"):
+        both = [command("figure2", out, "--jobs", jobs) for jobs in ("1", "2")]
+        for process in both:
+            finish(process)
+        assert lasting(out / "runs") == of_figure2(undisturbed)
+        done_by = {records.read(log)[-1]["process"] for log in (out / "runs").rglob("records.jsonl")}
+        if len(done_by) >= 2:  # on a busy machine one may be done before the others begin
+            return
+    pytest.fail("one process did it all, three times")
 
 
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
