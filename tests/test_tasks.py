@@ -202,7 +202,7 @@ def test_a_task_of_ones_own_is_tried_before_anything_runs(fault: str, message: s
 
 def test_too_few_mini_batches_are_told() -> None:
     trainer = training.Trainer(a_run({"task": "mine.Faulty"}), Faulty("batches"))
-    with pytest.raises(ValueError, match=r"epoch 1 of mine\.Faulty has 1 mini-batches, steps\(32\) says 2"):
+    with pytest.raises(ValueError, match=r"epoch 1 of mine\.Faulty has 1 steps, steps\(32\) says 2"):
         trainer.finish_epoch(after_step=lambda: None)
 
 
