@@ -44,6 +44,21 @@ def test_over_all_problems_ratios_have_a_geometric_mean() -> None:
     assert [row.ratio for row in rows] == sorted(row.ratio for row in rows)
 
 
+def test_who_shows_no_difference_from_the_lowest_is_level_with_it() -> None:
+    made = result(QUICK)
+    losses = {4: [1.0, 1.1, 0.9, 1.05, 1.0], 5: [1.05, 1.0, 1.0, 1.0, 1.02], 6: [9.0, 9.1, 8.9, 9.0, 9.0]}
+    curves = [
+        Curve(QUICK.settings[i], made.curves[i].grid, 0.1, [run([2.0, x]) for x in of])
+        for i, of in losses.items()
+    ]
+    rows = overall(standings([dataclasses.replace(made, curves=curves, decays=[], best=None)]))
+    assert [(row.label, row.lowest, row.level) for row in rows] == [
+        ("SGD", 1, 1),
+        ("ADAGRAD", 0, 1),
+        ("ADAM", 0, 0),
+    ]
+
+
 def test_what_was_compared_in_words() -> None:
     assert options({}) == "defaults"
     made: dict[str, dict[str, Any]] = {

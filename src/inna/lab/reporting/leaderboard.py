@@ -11,6 +11,8 @@ from ..results.curves import Result
 
 __all__ = ["Overall", "Standing", "overall", "standings"]
 
+LEVEL: judgement.Verdict = "shows no difference from"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -24,6 +26,8 @@ class Standing:
     """Of the losses to those of the lowest, in pairs by seed."""
     beside: str
     """What the comparison with the lowest says."""
+    level: bool
+    """Whether it is the lowest, or shows no difference from it."""
     test_loss: float
     accuracy: float
     epochs: float
@@ -45,7 +49,7 @@ class Overall:
     lowest: int
     """On how many problems it is the lowest."""
     level: int
-    """On how many problems it is the lowest, or shows no clear difference from it."""
+    """On how many problems it is the lowest, or shows no difference from it."""
     problems: int
 
 
@@ -73,6 +77,7 @@ def standings(results: Sequence[Result]) -> list[Standing]:
                     losses[name],
                     told.difference.mean,
                     beside if math.isfinite(losses[name]) else "diverged",
+                    math.isfinite(losses[name]) and (name == first or told.verdict == LEVEL),
                     judgement.typical(curve, "test_loss"),
                     judgement.typical(curve, "test_accuracy"),
                     float(np.median(judgement.epochs_to(curve, worst))) if worst else math.inf,
@@ -94,6 +99,6 @@ def overall(found: Sequence[Standing]) -> list[Overall]:
             ratios = [one.ratio if math.isfinite(one.ratio) else math.inf for one in mine]
             mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
             lowest = sum(one.beside == "lowest" for one in mine)
-            level = sum(one.beside in ("lowest", "no clear difference from the lowest") for one in mine)
+            level = sum(one.level for one in mine)
             rows.append(Overall(label, mean, lowest, level, len(problems)))
     return sorted(rows, key=lambda row: row.ratio)
