@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from inna import reference, schedules
 from inna.torch import INNA, INNAprop, foreach_step
+from nothing_read_back import NothingReadBack
 
 PAIRS = [(0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0), (2.0, 1.0), (0.0, 0.1)]
 BOTH = pytest.mark.parametrize("foreach", [False, True], ids=["loop", "foreach"])
@@ -430,11 +430,3 @@ def test_foreach_step_with_a_tensor_lr_is_the_same_and_reads_nothing_back(adapti
 
     for ours, theirs in zip(path(torch.tensor), path(float), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
-
-
-class NothingReadBack(TorchDispatchMode):
-    """Refuses what would wait for a GPU: a tensor's value as a number."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func is not torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))

@@ -355,6 +355,7 @@ class Plan(_Training):
     def _run(
         self, problem: Problem, setting: Setting, lr: float, seed: int, epochs: int, evaluate: Evaluation
     ) -> Run:
+        resolved = self.resolved(setting)
         return Run(
             problem=problem,
             optimizer=setting.optimizer,
@@ -374,7 +375,7 @@ class Plan(_Training):
             precision=self.precision,
             epoch_steps=self.epoch_steps,
             label_smoothing=self.label_smoothing,
-            **{name: getattr(self.resolved(setting), name) for name in SETTINGS_OWN},
+            **{name: getattr(resolved, name) for name in SETTINGS_OWN},
         )
 
 

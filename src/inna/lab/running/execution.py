@@ -16,7 +16,7 @@ from ... import __version__
 from ..files import Held
 from ..plan import Run, validated
 from ..records import RunFolder
-from .sources import forget_changed
+from .own_code import forget_changed
 
 __all__ = ["Order", "Outcome", "carry_out", "execute_here", "own_places"]
 

@@ -30,7 +30,7 @@ from ..plan import Evaluation, Run
 from ..tasks.task import Batch, Split, Task, moved
 from . import graphs, networks, optimizers, provenance
 from .images import Images
-from .sources import check_same_code, own_code
+from .own_code import check_same_code, own_code
 
 __all__ = ["Trainer", "train"]
 

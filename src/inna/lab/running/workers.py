@@ -15,7 +15,7 @@ from ..plan import Run
 from ..records import Record, RunFolder
 from . import engines
 from .execution import Order, Outcome, carry_out, own_places
-from .sources import check_same_code
+from .own_code import check_same_code
 
 __all__ = ["OnProgress", "Workers"]
 
