@@ -21,6 +21,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"kahan_sum": True, "state_dtype": torch.float32},
     {"maximize": True, "initial_speed": 0.3},
     {"stochastic_rounding": True, "state_dtype": torch.float32},
+    {"state_dtype": "8bit"},
+    {"stochastic_rounding": True, "state_dtype": "8bit"},
 ]
 WALL = 24  # values on either side of a tensor that nobody may write to
 
@@ -53,10 +55,10 @@ def draw(r: random.Random, shape: list[int], dtype: torch.dtype, low: float = -1
     return Drawn(memory.as_strided(shape, strides, wall), memory)
 
 
-def damaged(r: random.Random, good: Drawn) -> Drawn:
+def damaged(r: random.Random, good: Drawn, kind: str) -> Drawn:
     """What a tensor of the state, a gradient or a parameter must not be, and sometimes may."""
     t = good.tensor
-    shape, kind = list(t.shape), r.choice(["shape", "longer", "rank", "dtype", "expanded", "meta", "freed"])
+    shape = list(t.shape)
     if kind == "shape" and shape:
         shape[r.randrange(len(shape))] += r.choice([1, 40])
     if kind == "longer":
@@ -77,6 +79,19 @@ def damaged(r: random.Random, good: Drawn) -> Drawn:
     return Drawn(freed, torch.empty(0))
 
 
+def coded(r: random.Random, name: str, param: Drawn) -> dict[str, Drawn]:
+    """A moment in 8 bits: codes, mostly laid out as their parameter, and exponents."""
+    signed, t = name == "momentum_buffer", param.tensor
+    generator = torch.Generator().manual_seed(r.getrandbits(32))
+    codes = torch.randint(-127 * signed, 128, param.memory.shape, generator=generator)
+    codes = codes.to(torch.int8 if signed else torch.uint8)
+    exponents = torch.randint(119, 124, (-(-t.numel() // 64),), generator=generator).to(torch.uint8)
+    laid_out = Drawn(codes.as_strided(t.size(), t.stride(), t.storage_offset()), codes)
+    if r.random() < 0.2:
+        laid_out = draw(r, list(t.shape), codes.dtype)
+    return {f"{name}_8bit": laid_out, f"{name}_exponent": Drawn(exponents, exponents)}
+
+
 Row = dict[str, Drawn]  # a parameter, its gradient and its state
 
 
@@ -84,6 +99,10 @@ def rows_of(r: random.Random, adaptive: bool, options: dict[str, Any]) -> list[R
     rows: list[Row] = []
     for _ in range(r.randint(1, 4)):
         shape = r.sample([0, 1, 1, 2, 3, 5, 17, 130], r.randint(0, 3))
+        if (
+            options.get("state_dtype") == "8bit" and r.random() < 0.7
+        ):  # what is small has its moments in float32
+            shape = r.sample([1, 8, 9, 17, 130], 3)
         dtype = r.choice(DTYPES)
         if dtype == torch.float64 and "state_dtype" in options:
             dtype = torch.float32
@@ -93,10 +112,9 @@ def rows_of(r: random.Random, adaptive: bool, options: dict[str, Any]) -> list[R
             "param": draw(r, shape, dtype),
             "grad": draw(r, shape, dtype, 0.5),
             "step": Drawn(step, step),
-            "momentum_buffer": draw(r, shape, state),
         }
-        if adaptive:
-            row["exp_avg_sq"] = draw(r, shape, state, 0.1)
+        for name, low in [("momentum_buffer", -1.0), ("exp_avg_sq", 0.1)][: 1 + adaptive]:
+            row |= coded(r, name, row["param"]) if state == "8bit" else {name: draw(r, shape, state, low)}
         if options.get("kahan_sum"):
             zeros = draw(r, shape, dtype)
             zeros.memory.zero_()
@@ -105,7 +123,10 @@ def rows_of(r: random.Random, adaptive: bool, options: dict[str, Any]) -> list[R
     if r.random() < 0.6:
         row = r.choice(rows)
         name = r.choice(list(row))
-        row[name] = damaged(r, row[name])
+        kinds = ["shape", "longer", "rank", "dtype", "expanded", "meta"]
+        if name in ("param", "grad") or options.get("state_dtype") != "8bit":
+            kinds.append("freed")  # else operations of PyTorch read it first, and end the process
+        row[name] = damaged(r, row[name], r.choice(kinds))
         if name == "step":
             row[name].memory.round_()
     return rows
@@ -151,6 +172,8 @@ def same(ours: list[Row], theirs: list[Row], exactly: bool) -> None:
             a, b = drawn.memory, other[name].memory
             if exactly or name == "grad":
                 assert torch.equal(a, b), name
+            elif name.endswith("_8bit"):  # what lies at the edge of two codes becomes either
+                assert not ((a.int() - b.int()).abs() > 1).any(), name
             elif name != "compensation":  # the loop rounds more often
                 eps = torch.finfo(row["param"].tensor.dtype).eps
                 torch.testing.assert_close({name: a}, {name: b}, rtol=20 * eps, atol=20 * eps)

@@ -223,6 +223,33 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_has_changed(name, flag
     assert torch.equal(param, before)
 
 
+def test_a_refusal_of_the_kernel_is_whole_where_small_parameters_have_moments_in_float32():
+    small, large = torch.zeros(10), torch.zeros(1280)
+    for param in (small, large):
+        param.grad = torch.ones_like(param)
+    optimizer = INNA([small, large], state_dtype=EIGHT_BIT, fused=True)
+    optimizer.step()
+    large.grad.untyped_storage().resize_(0)
+    before = small.clone()
+    with pytest.raises(RuntimeError, match=r"the memory of a gradient of shape \[1280\] is gone"):
+        optimizer.step()
+    assert torch.equal(small, before)
+    assert optimizer.state[small]["step"] == 1
+
+
+@each_way
+def test_codes_with_gaps_are_refused(flags):
+    param = torch.zeros(8, 16, 10)
+    param.grad = torch.ones_like(param)
+    optimizer = INNA([param], state_dtype=EIGHT_BIT, **flags)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    saved["state"][0]["momentum_buffer_8bit"] = torch.zeros(8, 16, 20, dtype=torch.int8)[..., ::2]
+    optimizer.load_state_dict(saved)
+    with pytest.raises(RuntimeError, match=r"momentum_buffer_8bit of strides \[320, 20, 2\] has gaps"):
+        optimizer.step()
+
+
 @each_case
 @each_way
 def test_a_step_with_lr_0_changes_no_bit(case, flags):

@@ -173,6 +173,22 @@ def refusing(case: Case) -> None:
         assert torch.equal(param, before)
         assert state["step"] == 2
 
+    small, large = torch.ones(3), torch.ones(1280)  # with moments in float32, and in 8 bits
+    for p in (small, large):
+        p.grad = torch.ones_like(p)
+    optimizer = case([small, large], fused=True, state_dtype="8bit")
+    optimizer.step()
+    before = small.clone()
+    large.grad = torch.ones(1280).to_sparse()
+    with pytest.raises(RuntimeError, match=r"sparse|needs dense tensors"):
+        optimizer.step()
+    large.grad = torch.ones(1280)
+    large.grad.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="the memory of grad"):
+        optimizer.step()
+    assert torch.equal(small, before)
+    assert optimizer.state[small]["step"] == 1
+
 
 @needs_triton
 def test_the_interpreted_kernel_takes_the_steps_of_the_loop():

@@ -120,11 +120,11 @@ def _blocks(tensor: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
 
 
-def apart(moments: list[Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """The codes and their exponents of moments that are all in 8 bits; others as they are, and nothing."""
-    if not moments or not isinstance(moments[0], Coded):
-        return moments, []
-    return [moment.codes for moment in moments], [moment.exponents for moment in moments]
+def apart(moments: list[Any], none: Tensor | None) -> tuple[list[Tensor], list[Any]]:
+    """The codes and their exponents; a moment in float32 as it is, and `none` for it: [] if that is all."""
+    codes = [moment.codes if isinstance(moment, Coded) else moment for moment in moments]
+    exponents = [moment.exponents if isinstance(moment, Coded) else none for moment in moments]
+    return codes, [] if all(each is none for each in exponents) else exponents
 
 
 # In the state of a parameter.
@@ -221,7 +221,11 @@ def _check(param: Tensor, state: dict[str, Any], name: str) -> None:
             f"shape {list(wanted)}, got {codes.dtype}, {exponents.dtype} of shape {list(exponents.shape)}: "
             "load the state of this model, or start anew with optimizer.state.clear()"
         )
-    strides = codes.stride()
-    if strides != param.stride() and strides != laid_out(param, codes.dtype).stride():
+    if codes.stride() != laid_out(codes, codes.dtype).stride():
+        raise RuntimeError(
+            f"{name}_8bit of strides {list(codes.stride())} has gaps: make it contiguous, or start anew with "
+            "optimizer.state.clear()"
+        )
+    if codes.stride() != laid_out(param, codes.dtype).stride():
         release(state, (name,))  # the parameter has got another layout
         complete(param, state, (name,))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ._eight_bit import EIGHT_BIT, Coded
 from ._optimizer import Tensors
 
 __all__ = ["fused_step"]
@@ -16,19 +16,18 @@ Amp = tuple[Tensor | None, Tensor | None]  # GradScaler's grad_scale and found_i
 
 def fused_step(tensors: Tensors, group: dict[str, Any], options: dict[str, Any], amp: Amp) -> None:
     """One step of the parameters of a group in one pass over memory; obeys GradScaler."""
-    if group["state_dtype"] != EIGHT_BIT and all(param.is_cpu for param in tensors.params):
+    if all(param.is_cpu for param in tensors.params):
         kernel_for("cpu")(tensors, group, options, amp)  # the usual case, cheaper than the next lines
         return
-    of_each = zip(tensors.params, tensors.momentum_buffers, strict=True)
-    kinds = [(param.device, isinstance(moment, Coded)) for param, moment in of_each]
-    for kind in dict.fromkeys(kinds):
-        kernel_for(kind[0].type)(_of_kind(tensors, kinds, kind), group, options, amp)
+    devices = [param.device for param in tensors.params]
+    for device in dict.fromkeys(devices):
+        kernel_for(device.type)(_on(device, devices, tensors), group, options, amp)
 
 
-def _of_kind(tensors: Tensors, kinds: list[Any], kind: Any) -> Tensors:
-    if kinds.count(kind) == len(kinds):
+def _on(device: torch.device, devices: list[torch.device], tensors: Tensors) -> Tensors:
+    if devices.count(device) == len(devices):
         return tensors
-    chosen = [i for i, other in enumerate(kinds) if other == kind]
+    chosen = [i for i, other in enumerate(devices) if other == device]
     return Tensors(*([column[i] for i in chosen] for column in tensors))
 
 

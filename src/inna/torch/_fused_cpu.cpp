@@ -15,9 +15,18 @@
 namespace {
 
 struct Coefficients {
-  double keep, lr, push, damp, gain;  // theta <- keep theta - lr u - push v,  u <- damp u + gain v
+  double keep, lr, push, damp, gain;  // of the two lines
   double scale, coupled;              // v = scale grad + coupled theta
   double sigma, correction, eps;      // INNAprop: v / (sqrt(s / correction) + eps)
+};
+
+template <typename real>
+struct Inna {
+  real keep, lr, push, damp, gain;
+
+  explicit Inna(const Coefficients& c) : keep(c.keep), lr(c.lr), push(c.push), damp(c.damp), gain(c.gain) {}
+  real next_theta(real theta, real u, real v) const { return keep * theta - lr * u - push * v; }
+  real next_u(real u, real v) const { return damp * u + gain * v; }
 };
 
 struct Task {
@@ -56,8 +65,8 @@ void update(const Task& task, int64_t begin, int64_t end) {
   auto* __restrict s_ = static_cast<state_t*>(task.s);
   auto* __restrict compensation_ = static_cast<param_t*>(task.compensation);
   const Coefficients& c = task.c;
-  const real keep = c.keep, lr = c.lr, push = c.push, damp = c.damp, gain = c.gain, scale = c.scale;
-  const real coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps, lost = c.keep - 1;
+  const Inna<real> inna(c);
+  const real scale = c.scale, coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps, lost = c.keep - 1;
   const real per_correction = 1 / c.correction;
   const uint32_t seed_0 = seed(task.count, 0);
 
@@ -70,16 +79,16 @@ void update(const Task& task, int64_t begin, int64_t end) {
       v /= std::sqrt(s * per_correction) + eps;
     }
     if constexpr (rounding == Rounding::kahan) {
-      const real move = keep * static_cast<real>(compensation_[i]) + lost * theta - lr * u - push * v;
+      const real move = inna.next_theta(compensation_[i], u, v) + lost * theta;
       theta_[i] = static_cast<param_t>(theta + move);
       compensation_[i] = static_cast<param_t>(move + (theta - static_cast<real>(theta_[i])));
     } else if constexpr (rounding == Rounding::stochastic) {
       const uint32_t noise = mixed(static_cast<uint32_t>(i) ^ seed_0);
-      theta_[i] = rounded<param_t>(keep * theta - lr * u - push * v, noise);
+      theta_[i] = rounded<param_t>(inna.next_theta(theta, u, v), noise);
     } else {
-      theta_[i] = static_cast<param_t>(keep * theta - lr * u - push * v);
+      theta_[i] = static_cast<param_t>(inna.next_theta(theta, u, v));
     }
-    u_[i] = static_cast<state_t>(damp * u + gain * v);
+    u_[i] = static_cast<state_t>(inna.next_u(u, v));
   }
 }
 
@@ -129,8 +138,8 @@ struct Code {
 template <typename param_t, bool adaptive, Rounding rounding>
 void update_coded(const Task& task, int64_t begin, int64_t end) {  // the blocks that begin there
   const Coefficients& c = task.c;
-  const float keep = c.keep, lr = c.lr, push = c.push, damp = c.damp, gain = c.gain, scale = c.scale;
-  const float coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps;
+  const Inna<float> inna(c);
+  const float scale = c.scale, coupled = c.coupled, sigma = c.sigma, fresh = 1 - c.sigma, eps = c.eps;
   const float per_correction = 1 / c.correction;
   const uint32_t seed_0 = seed(task.count, 0), seed_1 = seed(task.count, 1);
 
@@ -152,12 +161,12 @@ void update_coded(const Task& task, int64_t begin, int64_t end) {  // the blocks
         next_s[j] = s;
         v /= std::sqrt(s * per_correction) + eps;
       }
-      const float moved = keep * theta - lr * u - push * v;
+      const float moved = inna.next_theta(theta, u, v);
       if constexpr (rounding == Rounding::stochastic)
         theta_[j] = rounded<param_t>(moved, mixed(static_cast<uint32_t>(first + j) ^ seed_0));
       else
         theta_[j] = static_cast<param_t>(moved);
-      next_u[j] = damp * u + gain * v;
+      next_u[j] = inna.next_u(u, v);
       random[j] = mixed(static_cast<uint32_t>(first + j) ^ seed_1);
     }
     const float u_inverse = Code<int8_t>::fit(*u_exponent, next_u, size);

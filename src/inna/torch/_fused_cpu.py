@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._eight_bit import apart
+from ._eight_bit import EIGHT_BIT, apart
 from ._optimizer import Tensors
 
 __all__ = ["fused_cpu_step"]
 
 _OPTIONS = ("lr", "alpha", "beta", "speed", "decay", "sign")
 _TINY = 2.0**-126  # the least eps: so a gradient of 0 moves nothing
+_NO_EXPONENTS = torch.empty(0, dtype=torch.uint8)
 _SOURCE = Path(__file__).with_name("_fused_cpu.cpp")
 _FLAGS = ["-O3", "-std=c++20", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
 _EXTRAS = ["-march=native", "-fopenmp"]  # Apple's clang, for one, has neither
@@ -44,8 +45,13 @@ def fused_cpu_step(
     sigma = float(group.get("sigma", 0))
     eps = max(float(group.get("eps", 0)), _TINY)
     scale = sign if grad_scale is None else sign / grad_scale.item()
-    momentum_buffers, u_exponents = apart(tensors.momentum_buffers)
-    exp_avg_sqs, s_exponents = apart([] if tensors.exp_avg_sqs[0] is None else tensors.exp_avg_sqs)
+    momentum_buffers, exp_avg_sqs = tensors.momentum_buffers, tensors.exp_avg_sqs
+    exp_avg_sqs = [] if exp_avg_sqs[0] is None else exp_avg_sqs
+    u_exponents: list[Any] = []
+    s_exponents: list[Any] = []
+    if group["state_dtype"] == EIGHT_BIT:
+        momentum_buffers, u_exponents = apart(momentum_buffers, _NO_EXPONENTS)
+        exp_avg_sqs, s_exponents = apart(exp_avg_sqs, _NO_EXPONENTS)
     _operation()(
         tensors.params,
         tensors.grads,

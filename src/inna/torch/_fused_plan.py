@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,10 @@ Fact = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device, int | None]
 Piece = tuple[int, int, int]  # of a row: where it begins, and how many values
 
 
-def fact(tensor: Tensor) -> Fact:
+def fact(tensor: Tensor | None) -> Fact | None:
     """What a plan depends on. It seldom changes, but is asked for at each step, for memory may move."""
+    if tensor is None:  # the exponents of a moment in float32
+        return None
     address = tensor.data_ptr()
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, address % 16 if address else None
 
@@ -43,7 +45,7 @@ class Launch(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def plan(facts: tuple[tuple[str, tuple[Fact, ...]], ...]) -> tuple[list[int], list[Launch]]:
+def plan(facts: tuple[tuple[str, tuple[Any, ...]], ...]) -> tuple[list[int], list[Launch]]:
     """The rows that need dense copies, and the launches; `facts` are those of each column of tensors."""
     names, columns = zip(*facts, strict=True)
     copied: list[int] = []
@@ -52,7 +54,8 @@ def plan(facts: tuple[tuple[str, tuple[Fact, ...]], ...]) -> tuple[list[int], li
         tensors = dict(zip(names, of_row, strict=True))
         _check_step(tensors.pop("steps"), tensors["params"])
         for name in [name for name in tensors if name.endswith("exponents")]:
-            _check_exponents(name, tensors.pop(name), tensors["params"])
+            if (exponents := tensors.pop(name)) is not None:
+                _check_exponents(name, exponents, tensors["params"])
         for name, tensor in tensors.items():
             _check(name.removesuffix("s"), tensor, tensors["params"])
         walks = {_walk(shape, strides) for shape, strides, *_ in tensors.values()}

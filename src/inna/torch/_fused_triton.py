@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._eight_bit import BLOCK as TOGETHER
-from ._eight_bit import Coded, apart, laid_out
+from ._eight_bit import apart, laid_out
 from ._fused_plan import Launch, fact, plan
 from ._optimizer import Number, Tensors
 
@@ -31,6 +31,11 @@ except ModuleNotFoundError as error:
 __all__ = ["fused_triton_step"]
 
 BLOCK = 2048  # values a program
+
+
+@triton.jit
+def _inna_step(theta, u, v, keep, lr, push, damp, gain):
+    return keep * theta - lr * u - push * v, damp * u + gain * v
 
 
 @triton.jit
@@ -148,12 +153,11 @@ def update(
         which += (program >= end).to(tl.int32)
         first = tl.where(program >= end, end, first)
 
-    # theta <- keep theta - lr u - push v,  u <- damp u + gain v,  in the first step u_0 = (s - beta) v_0
     lr = _option(lr, tensors[0])
     alpha = _option(alpha, tensors[1])
     beta = _option(beta, tensors[2])
     step = tl.load(_pick(steps, which)).to(tl.float64)
-    start = tl.where(step == 0, _option(speed, tensors[3]) - beta, 0.0)
+    start = tl.where(step == 0, _option(speed, tensors[3]) - beta, 0.0)  # u_0 = (s - beta) v_0
     keep = 1 - lr * _option(decay, tensors[4])
     push = lr * (beta + start)
     damp = 1 - alpha * lr
@@ -193,20 +197,21 @@ def update(
             tl.store(to_s, s, mask=mask)
         correction = 1 - tl.exp((step + 1) * tl.full((), log_sigma, tl.float64))
         v = v / (tl.sqrt(s * (1 / correction).to(real)) + tl.full((), eps, real))
+
+    summed = theta  # with kahan_sum the step is summed up in the compensation
     if compensations is not None:
-        to_compensation, compensation = _read(compensations, which, offsets, mask, real)
-        move = (
-            keep.to(real) * compensation + (keep - 1).to(real) * theta - lr.to(real) * u - push.to(real) * v
-        )
+        to_compensation, summed = _read(compensations, which, offsets, mask, real)
+    after, u = _inna_step(
+        summed, u, v, keep.to(real), lr.to(real), push.to(real), damp.to(real), gain.to(real)
+    )
+    if compensations is not None:
+        move = after + (keep - 1).to(real) * theta
         after = (theta + move).to(thetas[0].dtype.element_ty)
         tl.store(to_compensation, move + (theta - after.to(real)), mask=mask)
-    else:
-        after = keep.to(real) * theta - lr.to(real) * u - push.to(real) * v
-        if STOCHASTIC and thetas[0].dtype.element_ty.primitive_bitwidth == 16:
-            noise = _mixed(offsets.to(tl.uint32) ^ _mixed(step.to(tl.uint32) + 1))
-            after = _rounded(after, noise, 16 if thetas[0].dtype.element_ty == tl.bfloat16 else 13)
+    elif STOCHASTIC and thetas[0].dtype.element_ty.primitive_bitwidth == 16:
+        noise = _mixed(offsets.to(tl.uint32) ^ _mixed(step.to(tl.uint32) + 1))
+        after = _rounded(after, noise, 16 if thetas[0].dtype.element_ty == tl.bfloat16 else 13)
     tl.store(to_theta, after, mask=mask)
-    u = damp.to(real) * u + gain.to(real) * v
     if momentum_exponents is not None:
         _encode(u, to_u, u_exponents, offsets, mask, random >> 14, 18, 127, BLOCK)
     else:
@@ -263,17 +268,19 @@ def _launch_all(these: Tensors, /, **arguments: Any) -> None:
     columns: dict[str, Any] = {
         name: list(column) for name, column in these._asdict().items() if column[0] is not None
     }
-    exponents = {}
+    exponents: dict[str, list[Tensor | None]] = {}
     for name, of_it in _EXPONENTS.items():
-        if name in columns and isinstance(columns[name][0], Coded):
-            columns[name], exponents[of_it] = apart(columns[name])
+        columns[name], exponents[of_it] = apart(columns.get(name, []), None)
+    columns, exponents = ({name: c for name, c in of.items() if c} for of in (columns, exponents))
     try:
         facts = tuple((name, tuple(map(fact, column))) for name, column in (columns | exponents).items())
     except RuntimeError as error:
         raise RuntimeError(f"fused=True on a GPU needs dense tensors: use foreach=True. {error}") from error
     copied, launches = plan(facts)
     written = [column for name, column in columns.items() if name != "grads"]
-    torch.autograd.graph.increment_version(chain.from_iterable([*written, *exponents.values()]))
+    torch.autograd.graph.increment_version(
+        tensor for tensor in chain(*written, *exponents.values()) if tensor is not None
+    )
     originals = [
         (column[row], column, row) for column in written if column is not columns["steps"] for row in copied
     ]
@@ -282,7 +289,7 @@ def _launch_all(these: Tensors, /, **arguments: Any) -> None:
         for row in copied:
             column[row] = laid_out(params[row], column[row].dtype).copy_(column[row])
     for name in (*these._fields, *_EXPONENTS.values()):
-        if name not in columns and name not in exponents:
+        if name not in columns:
             arguments[name] = None
     for launch in launches:
         _launch(launch, columns, exponents, **arguments)
@@ -291,7 +298,7 @@ def _launch_all(these: Tensors, /, **arguments: Any) -> None:
 
 
 def _launch(
-    launch: Launch, columns: dict[str, list[Tensor]], exponents: dict[str, list[Tensor]], **arguments: Any
+    launch: Launch, columns: dict[str, list[Tensor]], exponents: dict[str, list[Any]], **arguments: Any
 ) -> None:
     number = len(launch.sizes)
     full = 1 << (number - 1).bit_length()  # few lengths, few kernels
@@ -301,7 +308,8 @@ def _launch(
 
     steps = columns["steps"]
     tensors = {name: filled(launch.of(column)) for name, column in columns.items() if column is not steps}
-    tensors |= {name: filled(launch.of(column, TOGETHER)) for name, column in exponents.items()}
+    coded = {name: column for name, column in exponents.items() if column[launch.rows[0]] is not None}
+    arguments |= {name: filled(launch.of(column, TOGETHER)) for name, column in coded.items()}
     update[(sum(-(-size // BLOCK) for size in launch.sizes),)](
         thetas=tensors.pop("params"),  # Triton has a variable of that name
         **tensors,

@@ -114,7 +114,7 @@ def _compare(
     return (
         f"{subject} in {FIELDS[told.field]} after {told.epoch} epochs: "
         f"{mean}{a:{digits}} against {b:{digits}}, {what} {d.mean:{digits}} ({within}; {seeds}); "
-        f"the bands from best to worst run {'overlap' if told.overlap else 'do not overlap'}."
+        f"the bands from lowest to highest run {'overlap' if told.overlap else 'do not overlap'}."
     )
 
 
@@ -199,7 +199,7 @@ def _power(plan: Plan, result: Result, comparisons: int) -> list[str]:
         return []
     seeds = min(len(c.counted) for c in result.curves)
     if seeds < 2:
-        return ["With one seed no two optimizers can be told apart: run five or more."] if seeds else []
+        return ["With one seed no difference can be judged: run five or more."] if seeds else []
     spread = judgement.spread(result)
     if not spread > 1e-9:  # no pair to judge by, or seeds that make no difference
         return []
