@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from families import FAMILIES
 from golden import GRADIENTS, RATES, START, TOLERANCE, assert_golden, golden_path
 from inna import schedules
 from inna.keras import INNA, INNAprop, schedule
@@ -308,20 +309,7 @@ def test_an_optimizer_survives_pickling(make: Any) -> None:
     assert again.get_config() == optimizer.get_config()
 
 
-FAMILIES = [
-    schedules.power(0.5),
-    schedules.log_power(2),
-    schedules.inverse_k_log(),
-    schedules.constant(),
-    schedules.exponential(0.99),
-    schedules.linear(50),
-    schedules.cosine(50),
-    schedules.drops([10, 20]),
-    schedules.warmup(5, schedules.power(0.25)),
-]
-
-
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
 def test_a_traced_schedule_agrees_with_numpy_and_is_saved(family: Any) -> None:
     saved = keras.saving.serialize_keras_object(schedule(family, 0.3))
     traced = loaded = keras.saving.deserialize_keras_object(json.loads(json.dumps(saved)))

@@ -72,29 +72,41 @@ def addresses(modules: Path) -> Iterator[dict[str, str]]:
                 dashboard_address="127.0.0.1:0",
             ) as cluster,
         ):
-            patch.syspath_prepend(modules)  # of the command, not of the workers
             yield {"ray": ray.get_runtime_context().gcs_address, "dask": cluster.scheduler_address}
         ray.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def found_by_the_command(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's module is, but not by the workers of a cluster, which are there before it."""
+    monkeypatch.setenv("TELL", str(modules / "told"))
+    monkeypatch.syspath_prepend(modules)
+
+
+CLUSTERS = ["ray", "dask"]
+
+
+def for_two_runs(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """An engine for two runs at once, as `Workers` takes it; `local` starts no cluster."""
+    address = request.getfixturevalue("addresses")[request.param] if request.param in CLUSTERS else None
+    return {"engine": request.param, "address": address, "jobs": 2}
+
+
 @pytest.fixture
-def where(request: pytest.FixtureRequest, addresses: dict[str, str]) -> dict[str, Any]:
-    """An engine for two runs at once, as `Workers` takes it."""
-    return {"engine": request.param, "address": addresses.get(request.param), "jobs": 2}
+def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Where runs are executed."""
+    return for_two_runs(request)
 
 
-@pytest.fixture(scope="module", params=["local", "ray", "dask"])
-def pool(
-    request: pytest.FixtureRequest, addresses: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Workers]:
+@pytest.fixture(scope="module", params=engines.ENGINES)
+def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """The workers of an engine, for tests that kill none and differ in their seeds."""
-    root = tmp_path_factory.mktemp(request.param)
-    with Workers(root, engine=request.param, address=addresses.get(request.param), jobs=2) as workers:
+    with Workers(tmp_path_factory.mktemp(request.param), **for_two_runs(request)) as workers:
         yield workers
 
 
-on_each_engine = pytest.mark.parametrize("where", ["local", "ray", "dask"], indirect=True)
-on_each_cluster = pytest.mark.parametrize("where", ["ray", "dask"], indirect=True)
+on_each_engine = pytest.mark.parametrize("where", engines.ENGINES, indirect=True)
+on_each_cluster = pytest.mark.parametrize("where", CLUSTERS, indirect=True)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import inna
+from families import FAMILIES
 from golden import GRADIENTS, RATES, START, TOLERANCE, assert_golden, golden_path
 from inna import schedules
 
@@ -313,20 +314,7 @@ def test_a_schedule_that_may_reach_alpha_lr_1_is_right_there() -> None:
         assert_golden(jax_path(inna.jax.inna(lr, 1.0, 0.1), "float64", steps=6), expected, "float64")
 
 
-FAMILIES = [
-    schedules.power(0.5),
-    schedules.log_power(2),
-    schedules.inverse_k_log(),
-    schedules.constant(),
-    schedules.exponential(0.99),
-    schedules.linear(50),
-    schedules.cosine(50),
-    schedules.drops([10, 20]),
-    schedules.warmup(5, schedules.power(0.25)),
-]
-
-
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
 def test_a_schedule_under_jit_agrees_with_numpy(family: Any) -> None:
     under_jit = jax.jit(inna.jax.schedule(family, 0.3))
     ours = [float(under_jit(jnp.int32(k))) for k in (0, 1, 4, 9, 10, 30, 50, 80)]

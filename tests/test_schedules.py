@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from families import FAMILIES, VERDICTS
 from inna import schedules
 from inna.schedules import (
     Schedule,
@@ -25,31 +26,6 @@ from inna.schedules import (
     warmup,
 )
 
-VERDICTS: list[tuple[Schedule, bool]] = [
-    (power(0), False),
-    (power(1 / 16), True),
-    (power(1 / 8), True),
-    (power(1 / 4), True),
-    (power(1 / 2), True),
-    (power(1), True),
-    (power(1.1), False),
-    (power(2), False),
-    (log_power(0.5), False),
-    (log_power(1), False),
-    (log_power(1.1), True),
-    (log_power(2), True),
-    (inverse_k_log(), True),
-    (constant(), False),
-    (exponential(0.999), False),
-    (linear(100), False),
-    (cosine(100), False),
-    (drops([30, 60]), False),
-    (drops([]), False),
-]
-VERDICTS += [(warmup(10, schedule), verdict) for schedule, verdict in VERDICTS]
-VERDICTS += [(warmup(5, warmup(7, power(0.5))), True), (warmup(5, warmup(7, constant())), False)]
-
-FAMILIES = [schedule for schedule, _ in VERDICTS]
 NON_INCREASING = [schedule for schedule in FAMILIES if not isinstance(schedule, warmup)]
 ENDS_AT_ZERO = (linear, cosine)
 
@@ -140,6 +116,12 @@ def gamma_log_k_vanishes(schedule: Schedule) -> bool:
     # log k grows fourfold: log(k)^(1-p) falls by 4^(1-p), while C / log k stays and slower ones grow.
     near, far = (schedule(k) * math.log(k) for k in (2.0**250, 2.0**1000))
     return bool(far <= 0.9 * near)
+
+
+def test_each_family_is_among_them() -> None:
+    of_the_module = [vars(schedules)[name] for name in schedules.__all__]
+    families = {each for each in of_the_module if isinstance(each, type) and issubclass(each, Schedule)}
+    assert {type(schedule) for schedule in FAMILIES} == families - {Schedule}
 
 
 @pytest.mark.parametrize(("schedule", "verdict"), VERDICTS, ids=repr)

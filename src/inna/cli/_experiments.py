@@ -26,10 +26,10 @@ class Reproducible(StrEnum):
 DeviceOption = Annotated[str, typer.Option(help="torch device, such as cpu or cuda.")]
 
 EngineOption = Annotated[
-    str, typer.Option(help="Where runs are executed: processes of this machine, or a Ray or Dask cluster.")
+    str, typer.Option(help="Where runs are executed: local, this machine's processes, or a kind of cluster.")
 ]
 AddressOption = Annotated[
-    str | None, typer.Option(help="Of a running Ray or Dask cluster; without it one is started here.")
+    str | None, typer.Option(help="Of a running cluster; without it one is started on this machine.")
 ]
 JobsOption = Annotated[
     int | None, typer.Option(min=1, help="Runs at once; the default is all that there is room for.")

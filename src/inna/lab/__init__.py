@@ -95,8 +95,8 @@ def run(
         figures: which of the paper's figures 1 to 4; what they do not need is not run.
         data_dir: where data sets lie that are not embedded; the default is $INNA_DATA, or a cache.
         jobs: how many runs at once; all that there is room for, if not given.
-        engine: ``local`` (processes of this machine), ``ray`` or ``dask``.
-        address: of a running Ray or Dask cluster; without it one is started on this machine.
+        engine: ``local``, this machine's processes, or a kind of cluster: a key of `running.engines.ENGINES`.
+        address: of a running cluster; without it one is started on this machine.
         tensorboard: copy the records for TensorBoard as they come.
         progress: called with what is being done, the epochs that are done, and all epochs.
 

@@ -33,8 +33,8 @@ class Workers:
         root: the folder under which each run has its own (`Run.folder`); all workers must see it.
         data_dir: where data sets lie that are not embedded.
         jobs: how many runs at once; all that there is room for, if not given.
-        engine: ``local`` (processes of this machine), ``ray`` or ``dask``.
-        address: of a running Ray or Dask cluster; without it one is started on this machine.
+        engine: ``local``, this machine's processes, or a kind of cluster: a key of `running.engines.ENGINES`.
+        address: of a running cluster; without it one is started on this machine.
         on_progress: told what is being done, the epochs that are done and how many there are.
 
     Example:
