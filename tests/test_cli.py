@@ -135,6 +135,7 @@ def test_a_tilde_is_the_home_folder(
 
 
 def test_tensorboard_onto_a_file_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
     (tmp_path / "tensorboard").write_text("in the way")
     done = digits("--tensorboard", out=tmp_path)
     assert done.returncode == 1

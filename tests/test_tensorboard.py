@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
+
 from inna.lab import data, records, tensorboard
 from inna.lab.plan import Problem, Run
 from inna.lab.running import training
