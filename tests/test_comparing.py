@@ -55,11 +55,11 @@ def test_another_plan_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("optimizers", "change", "message"),
     [
-        (["inna, beta"], {}, "an optimizer is written NAME, KEY=VALUE, ..., got 'beta'"),
+        (["inna, beta"], {}, "options are written NAME, KEY=VALUE, ..., got 'beta'"),
         (["sgd", "sgd"], {}, "the label 'sgd' occurs twice"),
         (["lion"], {}, r"settings\.0\.optimizer: unknown optimizer 'lion'"),
         (["sgd, grid=0.1 -1"], {}, r"settings\.0\.grid\.1: .*greater than 0, got -1"),
-        (["sgd"], {"grid": ""}, "grid: .*at least 1 item"),
+        (["sgd"], {"grid": ""}, "'sgd' has no grid, nor has the plan"),
         (["sgd"], {"grid": "0.1 abc"}, "grid.1: .*valid number.*'abc'"),
         (["sgd"], {"epochs": 0}, "epochs: .*got 0"),
         (["sgd"], {"network": "vgg"}, "unknown network 'vgg'"),

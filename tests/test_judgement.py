@@ -311,7 +311,7 @@ def test_findings_say_what_tuning_gave_and_what_the_seeds_can_find() -> None:
     curves = [dataclasses.replace(c, grid=g) for c, g in zip(curves, grids, strict=True)]
     curves[0] = dataclasses.replace(curves[0], grid=grids[0][:2])
     found = Result(QUICK.problems[0], curves, [], None)
-    best = judgement.tuned(found, curves[1])
+    best = judgement.tuned(QUICK, found, curves[1])
     assert best is not None  # of 1, 3 and the 2 of the start
     np.testing.assert_allclose(best, np.repeat([[2.0], [4 / 3], [1.0]], 5, axis=1))
     said = findings(QUICK, found)
@@ -324,7 +324,7 @@ def test_findings_say_what_tuning_gave_and_what_the_seeds_can_find() -> None:
     assert f"a ratio of 0.9 takes {needed} seeds" in seeds
     assert any(s.startswith("Few seeds: 5") for s in findings(QUICK, found, 10**6))
     missing = dataclasses.replace(curves[1], grid=[GridPoint(0.1, [1.0], 4), GridPoint(0.2, [], 5)])
-    assert judgement.tuned(found, missing) is None
+    assert judgement.tuned(QUICK, found, missing) is None
 
 
 def test_findings_of_what_diverged_or_has_not_begun() -> None:

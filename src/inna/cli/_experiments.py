@@ -131,14 +131,23 @@ def compare_optimizers(
     optimizer: Annotated[
         list[str],
         typer.Option(
-            help="NAME, KEY=VALUE, ...: its options, q, schedule, grid (0.1 0.2) and label; repeat."
+            help="NAME, KEY=VALUE, ...: its options, q, schedule, grid (0.1 0.2) and label; repeat. "
+            "With --trials also KEY=LOW..HIGH and KEY=A|B."
         ),
     ],
-    dataset: Annotated[str, typer.Option(help="A data set's name, or your own .npz or image folder.")],
-    network: Annotated[str, typer.Option(help="nin, lenet5, small, or an import path.")],
-    grid: Annotated[str, typer.Option(help="The steps gamma_0 to choose from.")] = (
-        "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1"
-    ),
+    dataset: Annotated[
+        str | None, typer.Option(help="A data set's name, or your own .npz or image folder.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="nin, lenet5, small, or an import path.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Instead of these: NAME, KEY=VALUE, ..., such as 'gpt, width=64'.")
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=0, help="So many settings drawn for each optimizer, instead of the grid.")
+    ] = 0,
+    grid: Annotated[
+        str, typer.Option(help="The steps gamma_0 to choose from; with --trials, from between.")
+    ] = ("0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1"),
     epochs: Annotated[int, typer.Option()] = 12,
     selection_epochs: Annotated[
         int | None, typer.Option(help="gamma_0 is chosen after so many; the default is a quarter.")
@@ -171,8 +180,10 @@ def compare_optimizers(
             optimizer,
             dataset=dataset,
             network=network,
+            task=task,
             out=out_dir,
             grid=grid,
+            trials=trials,
             epochs=epochs,
             selection_epochs=selection_epochs,
             seeds=seeds,

@@ -10,6 +10,7 @@ Behind it data flow one way: plan, runs, records, results, report.
   `inna.lab.comparing`: a plan from a few words; `inna.lab.imports`: how one's own modules are found.
 - `inna.lab.data`: what it is run on.
 - `inna.lab.running`: how it is run: training, workers, engines.
+- `inna.lab.search`: trials drawn from a declared space.
 - `inna.lab.records`: what a run leaves on the disk; `inna.lab.tensorboard`: copies for TensorBoard.
 - `inna.lab.protocol`: Section 5.2 of the paper: which runs, and what is chosen from them.
 - `inna.lab.archive`: the same from what is on the disk, without running anything; `inna.lab.status`: how
@@ -143,10 +144,12 @@ def run(
 def compare(
     optimizers: Sequence[str],
     *,
-    dataset: str,
-    network: str,
+    dataset: str | None = None,
+    network: str | None = None,
+    task: str | None = None,
     out: str | Path,
     grid: str | Sequence[float] = STEPS,
+    trials: int = 0,
     epochs: int = 12,
     selection_epochs: int | None = None,
     seeds: int = 5,
@@ -166,11 +169,15 @@ def compare(
     Args:
         optimizers: each as ``"NAME, KEY=VALUE, ..."``, such as ``"inna, alpha=0.5, beta=0.1, q=0.25"``: its
             options, and what a setting of a plan has: label, q, schedule, clip_norm, batch_size, or a grid of
-            its own (``grid=0.01 0.1``).
+            its own (``grid=0.01 0.1``). With `trials` also ranges, ``KEY=LOW..HIGH``, and choices,
+            ``KEY=A|B``.
         dataset: a data set's name, or the path of an .npz file or of a folder of images.
         network: ``"lenet5"``, ``"nin"``, ``"small"``, or the import path of a function.
+        task: instead of these two, a task and its options, such as ``"gpt, width=64"``.
         out: the folder for the plan, records, figures and report.
         grid: the steps gamma_0 to choose from, as numbers or as ``"0.01 0.1"``.
+        trials: how many settings are drawn for each optimizer, instead of its grid, lr from between the ends
+            of the grid if it has no range of its own.
         epochs: of the long runs, at least 1.
         selection_epochs: after how many gamma_0 is chosen; a quarter of `epochs`, if not given.
         seeds: how many; each is a run.
@@ -202,9 +209,11 @@ def compare(
             optimizers,
             dataset=dataset,
             network=network,
+            task=task,
             train=train,
             test=test,
             grid=grid,
+            trials=trials,
             epochs=epochs,
             selection_epochs=selection_epochs or max(1, epochs // 4),
             seeds=list(range(seeds)),

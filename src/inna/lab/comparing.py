@@ -15,11 +15,13 @@ __all__ = ["keep", "plan", "setting", "toml"]
 def plan(
     optimizers: Sequence[str],
     *,
-    dataset: str,
-    network: str,
-    train: int | None,
-    test: int | None,
+    dataset: str | None = None,
+    network: str | None = None,
+    train: int | None = None,
+    test: int | None = None,
+    task: str | None = None,
     grid: str | Sequence[float],
+    trials: int = 0,
     **rest: Any,
 ) -> Plan:
     """The plan that compares some optimizers on one problem; all of them are peers.
@@ -30,23 +32,42 @@ def plan(
         network: the name or import path of a network.
         train: how many training images; None for all.
         test: how many test images; None for all.
+        task: instead of these, ``"NAME, KEY=VALUE, ..."``: a task and its options.
         grid: the steps of those without a grid of their own, as numbers or as ``"0.01 0.1"``.
+        trials: so many are drawn from each optimizer's ranges, and lr from between the ends of the grid if it
+            has no range of its own; 0: the grid is tried.
         rest: fields of the plan.
 
     Raises:
         PlanError: something is not sound.
     """
-    problem = {"dataset": dataset, "network": network, "train": train, "test": test}
+    problem: dict[str, Any] = {"dataset": dataset, "network": network, "train": train, "test": test}
+    of = f"{Path(dataset or '').stem} with the network {network}"
+    if task is not None:
+        of, options = parts(task)
+        problem |= {"task": of, "options": {key: value(text) for key, text in options.items()}}
+    settings = [setting(words) for words in optimizers]
+    choice: dict[str, Any] = {"grid": _numbers(grid)}
+    if trials:
+        steps = choice.pop("grid")
+        choice["trials"] = trials
+        for made in settings:
+            lr = {"low": min(steps), "high": max(steps), "log": True}
+            made["space"] = {"lr": lr, **made.get("space", {})}
     content = {
         "name": "comparison",
-        "description": f"Optimizers compared on {Path(dataset).stem} with the network {network}.",
+        "description": f"Optimizers compared on {of}.",
         "modules": [str(Path.cwd())],
         "problems": [{key: entry for key, entry in problem.items() if entry is not None}],
-        "settings": [setting(words) for words in optimizers],
-        "grid": [value(number) for number in grid.split()] if isinstance(grid, str) else list(grid),
+        "settings": settings,
+        **choice,
         **rest,
     }
     return validated(Plan, content)
+
+
+def _numbers(grid: str | Sequence[float]) -> list[Any]:
+    return [value(number) for number in grid.split()] if isinstance(grid, str) else list(grid)
 
 
 def keep(path: Path, plan: Plan) -> None:
@@ -67,29 +88,60 @@ def keep(path: Path, plan: Plan) -> None:
 def setting(words: str) -> dict[str, Any]:
     """A setting of a plan from ``NAME, KEY=VALUE, ...``: a field of a setting, else an option.
 
+    A value ``LOW..HIGH`` is a range of the setting's space, even in the logarithm if LOW is above 0, and
+    ``A|B|C`` are choices.
+
     Raises:
         ValueError: a part is not written so.
 
     Example:
+        >>> setting("adamw, lr=1e-4..1e-1, weight_decay=0|0.1")["space"]["weight_decay"]
+        {'choices': [0, 0.1]}
         >>> setting("inna, alpha=0.5, beta=0.1, q=0.5, grid=0.05 0.1")["grid"]
         [0.05, 0.1]
         >>> setting("adam")
         {'label': 'adam', 'optimizer': 'adam', 'options': {}}
     """
-    optimizer, *parts = (part.strip() for part in words.split(","))
-    label = " ".join([optimizer, *(part for part in parts if not part.startswith("grid"))])
-    made: dict[str, Any] = {"label": label, "optimizer": optimizer, "options": {}}
-    for part in parts:
-        key, equals, text = (piece.strip() for piece in part.partition("="))
-        if not (key and equals and text):
-            raise ValueError(f"an optimizer is written NAME, KEY=VALUE, ..., got {part!r} in {words!r}")
+    optimizer, options = parts(words)
+    fixed = [f"{key}={text}" for key, text in options.items() if key != "grid" and not drawn(text)]
+    made: dict[str, Any] = {"label": " ".join([optimizer, *fixed]), "optimizer": optimizer, "options": {}}
+    for key, text in options.items():
         if key == "grid":
-            made[key] = [value(number) for number in text.split()]
+            made[key] = _numbers(text)
+        elif given := drawn(text):
+            made.setdefault("space", {})[key] = given
         elif key in ("label", "q", "schedule", "role", *SETTINGS_OWN):
             made[key] = value(text)
         else:
             made["options"][key] = value(text)
     return made
+
+
+def parts(words: str) -> tuple[str, dict[str, str]]:
+    """A name and its options, from ``NAME, KEY=VALUE, ...``.
+
+    Raises:
+        ValueError: a part is not written so.
+    """
+    name, *rest = (part.strip() for part in words.split(","))
+    options = {}
+    for part in rest:
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not (key and equals and text):
+            raise ValueError(f"options are written NAME, KEY=VALUE, ..., got {part!r} in {words!r}")
+        options[key] = text
+    return name, options
+
+
+def drawn(text: str) -> dict[str, Any]:
+    """The range or the choices that a text gives; nothing if it is a value."""
+    if "|" in text:
+        return {"choices": [value(choice.strip()) for choice in text.split("|")]}
+    low, dots, high = text.partition("..")
+    if not dots:
+        return {}
+    ends = {"low": value(low), "high": value(high)}
+    return {**ends, "log": True} if isinstance(ends["low"], int | float) and ends["low"] > 0 else ends
 
 
 def value(text: str) -> bool | int | float | str:

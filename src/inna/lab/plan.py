@@ -33,6 +33,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Problem",
+    "Range",
     "Run",
     "Setting",
     "file_name",
@@ -159,6 +160,35 @@ class Problem(_Data):
         return file_name("-".join(filter(None, [self.title, self.details])))
 
 
+Number = Annotated[int | float, Field(allow_inf_nan=False), BeforeValidator(_number)]
+
+
+class Range(_Data):
+    """Where a search draws a value: between two ends, whole if both are, or from some choices."""
+
+    low: Number = 0
+    high: Number = 0
+    log: bool = False
+    """Evenly in the logarithm."""
+    choices: tuple[Option, ...] = ()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        ends = f"low = {self.low:g}, high = {self.high:g}"
+        if self.choices and (self.low, self.high, self.log) != (0, 0, False):
+            raise ValueError(f"give choices, or low and high, got both: {ends}")
+        if not self.choices and not self.low < self.high:
+            raise ValueError(f"give low below high, or choices; got {ends}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low above 0, got {self.low:g}")
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it draws integers."""
+        return not self.choices and isinstance(self.low, int) and isinstance(self.high, int)
+
+
 class Setting(_Data):
     """An optimizer with its options and its decay; the initial step gamma_0 is to be chosen."""
 
@@ -171,6 +201,8 @@ class Setting(_Data):
     """Instead of q: a family of `inna.schedules` with its arguments, or the import path of a function."""
     grid: Grid | None = None
     """Instead of the plan's grid."""
+    space: dict[str, Range] = {}
+    """In a plan with `trials`: where lr is drawn, and q, options, and the fields below."""
     role: Literal["candidate", "peer"] = "peer"
     """The best candidate is the INNA of Figures 3 and 4; the peers are its rivals."""
     batch_size: Count | None = None
@@ -185,7 +217,24 @@ class Setting(_Data):
     def _sound(self) -> Self:
         if self.schedule is not None and self.q != 0:
             raise ValueError(f"give q or schedule, not both, got {self.q!r} and {self.schedule!r}")
+        if self.space and "lr" not in self.space:
+            raise ValueError(f"a space has lr, got {', '.join(self.space)}")
+        given = {*self.options, *(name for name in SETTINGS_OWN if getattr(self, name) is not None)}
+        both = (given | {"q"} if self.q or self.schedule is not None else given) & self.space.keys()
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))} is given, and in the space as well: give one")
         return self
+
+    def at(self, values: dict[str, Any]) -> Self:
+        """The setting at values that a search has drawn, lr apart.
+
+        Example:
+            >>> Setting(label="mine", optimizer="adam").at({"eps": 1e-6, "clip_norm": 1.0}).options
+            {'eps': 1e-06}
+        """
+        own = {name: value for name, value in values.items() if name in ("q", *SETTINGS_OWN)}
+        options = {name: value for name, value in values.items() if name not in own}
+        return self.model_copy(update={**own, "options": {**self.options, **options}})
 
     @property
     def is_adam(self) -> bool:
@@ -198,6 +247,7 @@ class Evaluation(StrEnum):
 
     every_epoch = "every epoch"
     at_the_end = "training loss at the end"
+    validation = "validation loss at the end"
 
 
 class _Training(_Data):
@@ -215,6 +265,8 @@ class _Training(_Data):
     """Evaluated are weights averaged over the steps, w <- ema w + (1 - ema) theta; 0: theta itself."""
     epoch_steps: Whole = 0
     """An epoch is so many steps, whatever the size of the data; 0: once through the data."""
+    validation: Share = 0.0
+    """So much of the training data is not trained on, and its loss chooses instead of the training loss."""
     label_smoothing: Share = 0.0
     """In training the label counts 1 - label_smoothing, and all classes share the rest; evaluated without."""
 
@@ -292,7 +344,14 @@ class Plan(_Training):
     train_loss: TrainLoss = "evaluated"
     """J is evaluated on the training set after the epoch, dropout off; or it is the mean of the mini-batches'
     losses during the epoch, dropout on, as in Keras's history."""
-    grid: Grid
+    grid: tuple[Step, ...] = ()
+    trials: Whole = 0
+    """So many settings are drawn from each setting's space, instead of the grids; 0: none are."""
+    sampler: Literal["quasi-random", "random", "tpe"] = "quasi-random"
+    """A scrambled Halton sequence; independent draws; or Optuna's TPE, which looks where losses were low."""
+    search_seed: Seed = 0
+    selection_seeds: tuple[Seed, ...] = ()
+    """The seeds of the short runs, if not those of the long ones."""
     max_extensions: Whole = 2
     """How often the grid grows while its best point lies on its edge."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -310,6 +369,7 @@ class Plan(_Training):
             ("problem", [(p.name, p.train, p.test) for p in self.problems]),
             ("label", [setting.label for setting in self.settings]),
             ("seed", self.seeds),
+            ("selection seed", self.selection_seeds),
             ("decay", self.decays),
         ]
         occurring += [
@@ -325,12 +385,34 @@ class Plan(_Training):
                     f"with selection_epochs = 0 nothing is chosen, but the grid of {label} has {len(grid)} "
                     "steps: give it one step, or say after how many epochs to choose"
                 )
+        self._check_choice()
         if self.decays and all(setting.role == "peer" for setting in self.settings):
             raise ValueError(
                 f"the decays {list(self.decays)} are for the best candidate: give some setting that role"
             )
         _check_smoothing(self.label_smoothing, self.loss, self.problems)
         return self
+
+    def _check_choice(self) -> None:
+        for setting in self.settings:
+            if self.trials and not setting.space:
+                raise ValueError(
+                    f"with trials = {self.trials} all get as many: give {setting.label!r} a space "
+                    "(space = { lr = { low = 1e-4, high = 0.1, log = true } })"
+                )
+            if not self.trials and setting.space:
+                raise ValueError(f"{setting.label!r} has a space: say how many trials, such as trials = 12")
+            if not self.trials and not setting.grid and not self.grid:
+                raise ValueError(
+                    f"{setting.label!r} has no grid, nor has the plan: give one, or trials and spaces"
+                )
+        if self.trials and self.selection_epochs == 0:
+            raise ValueError("trials need selection_epochs above 0, after which they are compared")
+
+    @property
+    def choosing_seeds(self) -> tuple[int, ...]:
+        """The seeds of the short runs."""
+        return self.selection_seeds or self.seeds
 
     @property
     def trains_plainly(self) -> bool:
@@ -346,7 +428,8 @@ class Plan(_Training):
 
     def selection_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
         """The short run that helps to choose gamma_0."""
-        return self._run(problem, setting, lr, seed, self.selection_epochs, Evaluation.at_the_end)
+        evaluate = Evaluation.validation if self.validation else Evaluation.at_the_end
+        return self._run(problem, setting, lr, seed, self.selection_epochs, evaluate)
 
     def long_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
         """The run that is drawn in the figures."""
@@ -374,6 +457,7 @@ class Plan(_Training):
             train_loss=self.train_loss,
             precision=self.precision,
             epoch_steps=self.epoch_steps,
+            validation=self.validation,
             label_smoothing=self.label_smoothing,
             **{name: getattr(resolved, name) for name in SETTINGS_OWN},
         )

@@ -1,15 +1,20 @@
-"""Section 5.2 of the paper: gamma_0 by grid search on the training loss, then the long runs over seeds."""
+"""Section 5.2 of the paper: gamma_0 by grid search on the training loss, then the long runs over seeds.
+
+Or all that a setting leaves open, by trials drawn from its space.
+"""
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from . import search
 from .plan import Plan, Problem, Run, Setting
 from .records import Record, RecordError, RunFolder, is_last
 from .results.curves import Curve, GridPoint, Result, decayed
 
-__all__ = ["Runner", "reproduce"]
+__all__ = ["Runner", "reproduce", "short_runs"]
 
 
 class Runner(Protocol):
@@ -51,25 +56,34 @@ def _final_loss(curve: Curve) -> float:
 
 
 def _curves(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[Curve]:
-    grids = _select(plan, runner, problem, settings)
+    choose = _search if plan.trials else _select
+    grids = choose(plan, runner, problem, settings)
     chosen = [_best(grid) for grid in grids]
+    ends = [s.at(point.values) if point else s for s, point in zip(settings, chosen, strict=True)]
     runs = [
         [plan.long_run(problem, setting, point.lr, seed) for seed in plan.seeds] if point else []
-        for setting, point in zip(settings, chosen, strict=True)
+        for setting, point in zip(ends, chosen, strict=True)
     ]
     runner.execute([run for group in runs for run in group], f"{problem.name}: {plan.epochs} epochs")
     tried = [
-        plan.selection_run(problem, setting, point.lr, seed)
+        run
         for setting, grid in zip(settings, grids, strict=True)
         for point in grid
-        for seed in plan.seeds
-        if plan.selection_epochs > 0
+        for run in short_runs(plan, problem, setting, point)
     ]
     _check_one_data(runner.root, tried + [run for group in runs for run in group])
     return [
         Curve(setting, grid, point.lr if point else None, [runner.records(run) for run in group])
-        for setting, grid, point, group in zip(settings, grids, chosen, runs, strict=True)
+        for setting, grid, point, group in zip(ends, grids, chosen, runs, strict=True)
     ]
+
+
+def short_runs(plan: Plan, problem: Problem, setting: Setting, point: GridPoint) -> list[Run]:
+    """The runs that say what a step, or a trial, comes to."""
+    if plan.selection_epochs == 0:
+        return []
+    tried = setting.at(point.values)
+    return [plan.selection_run(problem, tried, point.lr, seed) for seed in plan.choosing_seeds]
 
 
 def _select(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
@@ -78,16 +92,8 @@ def _select(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting
     if plan.selection_epochs == 0:
         return [[GridPoint(lr, []) for lr in grid] for grid in steps]
     for extension in range(plan.max_extensions + 1):
-        runs = {
-            (i, lr): [plan.selection_run(problem, setting, lr, seed) for seed in plan.seeds]
-            for i, setting in enumerate(settings)
-            for lr in steps[i]
-        }
-        runner.execute([run for group in runs.values() for run in group], f"{problem.name}: choosing gamma_0")
-        grids = [
-            [_grid_point(plan, lr, [runner.records(run) for run in runs[i, lr]]) for lr in steps[i]]
-            for i in range(len(settings))
-        ]
+        points = [[GridPoint(lr, []) for lr in grid] for grid in steps]
+        grids = _tried(plan, runner, problem, settings, points, "choosing gamma_0")
         wider = [_wider(grid) for grid in grids]
         if extension == plan.max_extensions or wider == steps:
             break
@@ -95,10 +101,56 @@ def _select(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting
     return grids
 
 
-def _grid_point(plan: Plan, lr: float, runs: list[list[Record]]) -> GridPoint:
+def _search(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
+    """Train at each trial of each setting, round after round."""
+    searches = [search.start(plan, setting.space) for setting in settings]
+    grids: list[list[GridPoint]] = [[] for _ in settings]
+    while True:
+        asked = [
+            [] if any(point.missing for point in grid) else [_trial(values) for values in one.ask()]
+            for one, grid in zip(searches, grids, strict=True)
+        ]
+        if not any(asked):
+            return grids
+        found = _tried(plan, runner, problem, settings, asked, f"{plan.trials} trials each")
+        for one, grid, points in zip(searches, grids, found, strict=True):
+            if points and not any(point.missing for point in points):
+                one.tell([point.mean for point in points])
+            grid += points
+
+
+def _trial(values: dict[str, Any]) -> GridPoint:
+    return GridPoint(values["lr"], [], values={name: v for name, v in values.items() if name != "lr"})
+
+
+def _tried(
+    plan: Plan,
+    runner: Runner,
+    problem: Problem,
+    settings: list[Setting],
+    points: list[list[GridPoint]],
+    doing: str,
+) -> list[list[GridPoint]]:
+    """The points of each setting with what they came to."""
+    runs = [
+        [short_runs(plan, problem, setting, point) for point in some]
+        for setting, some in zip(settings, points, strict=True)
+    ]
+    every = {run.folder: run for some in runs for group in some for run in group}  # trials may be alike
+    runner.execute(list(every.values()), f"{problem.name}: {doing}")
+    return [
+        [_with_losses(plan, *pair, runner) for pair in zip(some, groups, strict=True)]
+        for some, groups in zip(points, runs, strict=True)
+    ]
+
+
+def _with_losses(plan: Plan, point: GridPoint, runs: list[Run], runner: Runner) -> GridPoint:
     """The end of each selection run; such a run evaluates its loss at its end alone."""
-    complete = [run[-1] for run in runs if run and is_last(run[-1], plan.selection_epochs)]
-    return GridPoint(lr, [record["train_loss"] for record in complete], len(runs) - len(complete))
+    records = [runner.records(run) for run in runs]
+    complete = [run[-1] for run in records if run and is_last(run[-1], plan.selection_epochs)]
+    field = "test_loss" if plan.validation else "train_loss"
+    losses = [record[field] for record in complete]
+    return replace(point, losses=losses, missing=len(runs) - len(complete))
 
 
 def _check_one_data(root: Path, runs: list[Run]) -> None:

@@ -85,27 +85,30 @@ def status(folder: Path) -> Status:
 def _curve_status(plan: Plan, result: Result, label: str, curve: Curve, at_work: list[Run]) -> CurveStatus:
     setting = curve.setting
     tried = sum(len(point.losses) for point in curve.grid)
+    wanted = tried + sum(point.missing for point in curve.grid)
+    wanted += len(plan.choosing_seeds) * max(0, plan.trials - len(curve.grid))
     done = sum(plan.epochs if run[-1]["diverged"] else run[-1]["epoch"] for run in curve.runs if run)
-    alike = plan.long_run(result.problem, setting, 1.0, 0)
     fields = ("problem", "optimizer", "options", "q", "schedule", *SETTINGS_OWN)
+    tries = [setting, *(setting.at(point.values) for point in curve.grid)]
+    alike = [[getattr(plan.long_run(result.problem, one, 1.0, 0), f) for f in fields] for one in tries]
     return CurveStatus(
         result.problem.name,
         label,
         curve.lr,
-        (tried, tried + sum(point.missing for point in curve.grid)),
+        (tried, wanted),
         (done, len(plan.seeds) * plan.epochs),
         curve.diverged,
-        sum(all(getattr(run, f) == getattr(alike, f) for f in fields) for run in at_work),
+        sum([getattr(run, f) for f in fields] in alike for run in at_work),
     )
 
 
 def _pace(read: Archive, plan: Plan, result: Result) -> tuple[float, float]:
     """Seconds an epoch, evaluation included, of the selection runs and of the long runs."""
     short = [
-        read.records(plan.selection_run(result.problem, curve.setting, point.lr, seed))
+        read.records(run)
         for _, curve in result.named
         for point in curve.grid
-        for seed in plan.seeds
+        for run in protocol.short_runs(plan, result.problem, curve.setting, point)
     ]
     long = [run for _, curve in result.named for run in curve.runs]
     found = [_mean(seconds for run in runs for seconds in _seconds(run)) for runs in (short, long)]

@@ -100,6 +100,7 @@ def pictures(plan: Plan, results: Sequence[Result]) -> list[Picture]:
     """
     looks = _looks(results)
     known = [r for r in results if any(curve.grid and curve.grid[0].losses for _, curve in r.named)]
+    steps = [r for r in known if any(judgement.sensitivity(curve) is not None for _, curve in r.named)]
     begun = [r for r in results if any(curve.counted for _, curve in r.named)]
     drawn = []
     if any(result.candidates for result in begun):
@@ -108,9 +109,9 @@ def pictures(plan: Plan, results: Sequence[Result]) -> list[Picture]:
         drawn.append(_figure3(plan, begun, looks))
     if any(result.decays for result in begun):
         drawn.append(_figure4(plan, [r for r in begun if r.decays], looks))
-    if known:
-        drawn.append(_sensitivity(plan, known, looks))
-    tuned = [r for r in known if any(judgement.tuned(r, curve) is not None for curve in r.curves)]
+    if steps:
+        drawn.append(_sensitivity(plan, steps, looks))
+    tuned = [r for r in known if any(judgement.tuned(plan, r, c) is not None for c in r.curves)]
     if tuned:
         drawn.append(_budget(plan, tuned, looks))
     if begun:
@@ -162,7 +163,7 @@ def _sensitivity(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look
             ]
         )
     caption = (
-        f"The mean training loss after {plan.selection_epochs} epochs at every γ₀ that was tried; bands "
+        f"The mean {_criterion(plan)} at every γ₀ that was tried; bands "
         "reach from the best to the worst seed. Large: the γ₀ that was chosen. ✕, at the top: a run diverged."
     )
     title = "Sensitivity to γ₀, and to what distinguishes the settings"
@@ -174,7 +175,7 @@ def _budget(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) ->
     for result in results:
         lines = []
         for name, curve in result.named:
-            best = judgement.tuned(result, curve)
+            best = judgement.tuned(plan, result, curve)
             if best is not None:
                 means = [judgement.geometric_interval(losses) for losses in best]
                 k = np.arange(1.0, len(means) + 1)
@@ -182,13 +183,11 @@ def _budget(plan: Plan, results: Sequence[Result], looks: Mapping[str, Look]) ->
                     np.array([getattr(m, end) for m in means]) for end in ("mean", "low", "high")
                 )
                 lines.append(Line(name, looks[name], k, mean, low, high))
-        label = f"{LOSS} after {plan.selection_epochs} epochs"
-        columns.append(
-            [Panel(_title(result), "trials: steps γ₀ drawn from the grid", label, lines, yscale="log")]
-        )
+        drawn = "settings drawn from the space" if plan.trials else "steps γ₀ drawn from the grid"
+        columns.append([Panel(_title(result), f"trials: {drawn}", _criterion(plan), lines, yscale="log")])
     caption = (
-        "The expected loss of the best of so many steps, drawn at random from those that were tried: the "
-        "geometric mean over the seeds with its 95 % interval. A step that diverged counts with the loss "
+        "The expected loss of the best of so many trials, drawn at random from those that were made: the "
+        "geometric mean over the seeds with its 95 % interval. One that diverged counts with the loss "
         "before training. An optimizer that is easy to tune comes down early."
     )
     return Picture("budget", "Loss against the tuning budget", caption, columns)
@@ -302,7 +301,7 @@ def _panel(
 def _grids(plan: Plan, title: str, named: Sequence[Named], looks: Mapping[str, Look]) -> Panel:
     lines, marks = [], []
     for name, curve in named:
-        points = [point for point in curve.grid if point.losses]
+        points = sorted((point for point in curve.grid if point.losses), key=lambda point: point.lr)
         alive = [[x for x in point.losses if x is not None] for point in points]
         if not points:
             continue
@@ -327,9 +326,11 @@ def _grids(plan: Plan, title: str, named: Sequence[Named], looks: Mapping[str, L
     )
     for row, mark in enumerate(m for m in marks if m.kind == "diverged"):
         mark.y[:] = top * 1.5 * 1.25**row  # a row for each optimizer, above all losses
-    return Panel(
-        title, "initial step γ₀", f"{LOSS} after {plan.selection_epochs} epochs", lines + marks, "log", "log"
-    )
+    return Panel(title, "initial step γ₀", _criterion(plan), lines + marks, "log", "log")
+
+
+def _criterion(plan: Plan) -> str:
+    return f"{'validation loss' if plan.validation else LOSS} after {plan.selection_epochs} epochs"
 
 
 def _to_target(

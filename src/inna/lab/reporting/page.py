@@ -155,6 +155,12 @@ def _problem(plan: Plan, result: Result, comparisons: int) -> dict[str, Any]:
         "comparisons": comparisons,
         "targets": targets,
         "times": [(name, [_reached(curve, target.loss) for target in targets]) for name, curve in named],
+        "trials": [
+            (name, circumstances.options({"lr": point.lr, **point.values}), point, i == 0)
+            for name, curve in result.named
+            for i, point in enumerate(sorted(curve.grid, key=lambda p: (math.isnan(p.mean), p.mean)))
+            if plan.trials and point.losses
+        ],
         "steps": sorted({point.lr for _, curve in result.named for point in curve.grid}),
         "grids": [
             (name, {p.lr: p for p in c.grid if p.losses}, c.lr, judgement.sensitivity(c))

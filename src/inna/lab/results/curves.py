@@ -1,7 +1,7 @@
 """What came out of a plan, as plain data: grid points, curves over the epochs, and a problem's result."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ __all__ = ["Curve", "GridPoint", "Result", "Summary", "decay_label", "decayed"]
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A candidate for gamma_0 and the training losses it led to, one for each seed; None: diverged."""
+    """A candidate for gamma_0 and the losses it led to, one for each seed; None: diverged."""
 
     lr: float
     losses: list[float | None]
     missing: int = 0
     """Seeds whose run is not complete: none when a plan has come to its end."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What a search has drawn besides lr."""
 
     @property
     def mean(self) -> float:
@@ -127,5 +129,6 @@ def decay_label(q: float) -> str:
 
 def decayed(best: Setting, q: float) -> Setting:
     """A setting with another decay, as Figure 4 has it."""
-    change = {"label": decay_label(q), "q": q, "schedule": None, "role": "peer"}
+    space = {name: given for name, given in best.space.items() if name != "q"}
+    change = {"label": decay_label(q), "q": q, "schedule": None, "role": "peer", "space": space}
     return best.model_copy(update=change)

@@ -47,6 +47,7 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
         *_comparisons(result, lowest, comparisons or judgement.family([result])),
         *_time(result),
         *_sensitivity(plan, result),
+        *_search(result),
         *_budget(plan, result),
         *_power(plan, result, comparisons or judgement.family([result])),
         *_printed(plan, result),
@@ -149,15 +150,14 @@ def _sensitivity(plan: Plan, result: Result) -> list[str]:
     if len(best) > 1:
         low, high = min(best), max(best)
         said.append(
-            f"After {plan.selection_epochs} epochs, each with the best γ₀ tried, the candidates' mean "
-            f"training losses lie between {low:.3g} and {high:.3g}: a factor of {high / low:.2g} between "
-            "the best and the worst of them."
+            f"With the best γ₀ tried for each, the candidates' mean {_criterion(plan)} lies between "
+            f"{low:.3g} and {high:.3g}: a factor of {high / low:.2g} between the best and the worst of them."
         )
     shown = [name for name, c in result.named if c in result.compared and name in found]
     if shown:
         spans = [f"{name} {found[name].low:g} to {found[name].high:g}" for name in shown]
         said.append(
-            f"The steps γ₀ around the best with a mean training loss after {plan.selection_epochs} epochs "
+            f"The steps γ₀ around the best with a mean {_criterion(plan)} "
             f"of at most {judgement.GOOD:g} times the best's: {'; '.join(spans)}."
         )
     edges = [name for name in found if found[name].on_edge]
@@ -169,11 +169,26 @@ def _sensitivity(plan: Plan, result: Result) -> list[str]:
     return said
 
 
+def _criterion(plan: Plan) -> str:
+    return f"{'validation' if plan.validation else 'training'} loss after {plan.selection_epochs} epochs"
+
+
+def _search(result: Result) -> list[str]:
+    """Whether the space was wide enough."""
+    found = {name: judgement.edges(curve) for name, curve in result.named}
+    ends = [f"{name}: {', '.join(those)}" for name, those in found.items() if those]
+    if not ends:
+        return []
+    return [
+        f"The best trial lies on the edge of its space, so a wider one might do better: {'; '.join(ends)}."
+    ]
+
+
 def _budget(plan: Plan, result: Result) -> list[str]:
     """What tuning gave, and whether all had the same trials."""
     said = []
     curves = [(name, c) for name, c in result.named if c in result.compared]
-    found = {name: best for name, c in curves if (best := judgement.tuned(result, c)) is not None}
+    found = {name: best for name, c in curves if (best := judgement.tuned(plan, result, c)) is not None}
     if found:
         gains = [
             f"{name} {g.mean:.3g}" + (f" ({g.low:.3g} to {g.high:.3g})" if g.seeds > 1 else "")
@@ -181,8 +196,9 @@ def _budget(plan: Plan, result: Result) -> list[str]:
             for g in [judgement.geometric_interval(best[0] / np.maximum(best[-1], judgement.TINY))]
         ]
         said.append(
-            f"What tuning gave: the expected training loss after {plan.selection_epochs} epochs with one "
-            "γ₀ drawn from the grid, over that of the best of the whole grid (geometric mean over the "
+            f"What tuning gave: the expected {_criterion(plan)} with one "
+            f"{'trial' if plan.trials else 'γ₀ drawn from the grid'}, over that of the best of "
+            f"{'all trials' if plan.trials else 'the whole grid'} (geometric mean over the "
             f"seeds, 95 % interval): {'; '.join(gains)}."
         )
     trials = {name: len(c.grid) for name, c in result.named if c.grid}

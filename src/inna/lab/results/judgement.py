@@ -12,11 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..plan import Plan
 from . import budget, design, speed
 from .curves import Curve, GridPoint, Result
 
 __all__ = [
     "CONFIDENCE",
+    "EDGE",
     "TINY",
     "TOLERANCES",
     "Comparison",
@@ -43,6 +45,8 @@ CONFIDENCE = 0.95
 """The level of all intervals."""
 TOLERANCES = (0.1, 0.01, 0.001)
 """The taus of the performance profiles."""
+EDGE = 0.05
+"""Of a range: what lies so near to one of its ends is on the edge."""
 GOOD = 2.0
 """A step is good if its loss is at most so many times that of the best step."""
 TINY = np.finfo(float).tiny
@@ -304,8 +308,13 @@ class Sensitivity:
 
 
 def sensitivity(curve: Curve) -> Sensitivity | None:
-    """The grid of a setting, judged; None if no step came through without divergence, or nothing has run."""
-    points = [point for point in curve.grid if point.losses]
+    """The grid of a setting, judged.
+
+    None if no step came through without divergence, if nothing has run, or if a search drew more than steps.
+    """
+    points = sorted((point for point in curve.grid if point.losses), key=lambda point: point.lr)
+    if any(point.values for point in points):
+        return None
     alive = [point for point in points if math.isfinite(point.mean)]
     if not alive:
         return None
@@ -321,27 +330,49 @@ def sensitivity(curve: Curve) -> Sensitivity | None:
     return Sensitivity(best, points[first].lr, points[last].lr, best in edges, diverged)
 
 
-def tuned(result: Result, curve: Curve) -> Floats | None:
-    """The expected loss after the selection epochs of the best of k steps, drawn at random from the grid.
+def edges(curve: Curve) -> list[str]:
+    """Where the best trial of a search lies in the last twentieth of a range, in words."""
+    alive = [point for point in curve.grid if math.isfinite(point.mean)]
+    if not curve.setting.space or not alive:
+        return []
+    best, found = min(alive, key=lambda point: point.mean), []
+    for name, given in curve.setting.space.items():
+        value = best.lr if name == "lr" else best.values[name]
+        if not given.choices and not given.is_whole:
+            scale = math.log if given.log else float
+            low, high = scale(given.low), scale(given.high)
+            if not EDGE < (scale(value) - low) / (high - low) < 1 - EDGE:
+                found.append(f"{name} = {value:g}, of {given.low:g} to {given.high:g}")
+    return found
 
-    See `budget.expected_best`. A step that diverged counts with the loss that its seed began with.
+
+def tuned(plan: Plan, result: Result, curve: Curve) -> Floats | None:
+    """The expected loss after the selection epochs of the best of k steps or trials, drawn at random.
+
+    See `budget.expected_best`. What diverged counts with the loss before training, the mean over the seeds if
+    others were trained for long.
 
     Args:
+        plan: with the sampler; what TPE draws is not drawn at random.
         result: the problem's.
         curve: one of its curves.
 
     Returns:
-        Shape (steps of the grid, seeds), by k = 1, 2, ...; None where there is no choice, where runs are
+        Shape (steps or trials, seeds), by k = 1, 2, ...; None where there is no choice, where runs are
         missing, or where some diverged and no long run says with what loss.
     """
+    if plan.trials and plan.sampler == "tpe":
+        return None
     if len(curve.grid) < 2 or any(point.missing or not point.losses for point in curve.grid):
         return None
     losses = np.array([point.losses for point in curve.grid], dtype=float)  # None: NaN
-    starts = np.full(losses.shape[1], np.nan)
+    starts = np.full(len(plan.seeds), np.nan)
     for _, other in result.named:
-        for seed, run in enumerate(other.runs[: len(starts)]):
+        for seed, run in enumerate(other.runs):
             if run:
                 starts[seed] = run[0]["train_loss"]
+    seeds = losses.shape[1]
+    starts = starts[:seeds] if plan.choosing_seeds == plan.seeds else np.full(seeds, starts.mean())
     losses = np.where(np.isnan(losses), starts, losses)
     return None if np.isnan(losses).any() else budget.expected_best(losses)
 

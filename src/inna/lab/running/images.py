@@ -53,9 +53,20 @@ class Images(Task):
         self.classes = data.classes
         self.layout = networks.layout(run.problem.network)
         self.criterion = LOSSES[run.loss]
-        self.train_set = self._on_device(data.x_train, data.y_train)
-        seen = None if run.evaluate is Evaluation.every_epoch else 0  # the others never see the test data
-        self.test_set = self._on_device(data.x_test[:seen], data.y_test[:seen])
+        x, y = data.x_train, data.y_train
+        self.sets: dict[Split, tuple[Tensor, Tensor]] = {}
+        if run.validation:
+            order = np.random.default_rng(0).permutation(len(y))
+            cut = round(len(y) * (1 - run.validation))
+            if not 0 < cut < len(y):
+                raise ValueError(f"validation = {run.validation:g} of {len(y)} images leaves a part empty")
+            kept, held = np.sort(order[:cut]), np.sort(order[cut:])
+            if run.evaluate is Evaluation.validation:
+                self.sets["validation"] = self._on_device(x[held], y[held])
+            x, y = x[kept], y[kept]
+        self.sets["train"] = self.train_set = self._on_device(x, y)
+        if run.evaluate is Evaluation.every_epoch:  # the others never see the test data
+            self.sets["test"] = self._on_device(data.x_test, data.y_test)
 
     def network(self) -> nn.Module:
         """The run's network with the weights of its seed, its layout that of the images."""
@@ -122,7 +133,7 @@ class Images(Task):
     @torch.inference_mode()
     def evaluate(self, net: nn.Module, split: Split, device: str = "cpu") -> dict[str, float]:
         """The mean loss and the accuracy."""
-        rows, labels = self.train_set if split == "train" else self.test_set
+        rows, labels = self.sets[split]
         loss = torch.zeros((), dtype=torch.float64, device=labels.device)
         hits = torch.zeros((), dtype=torch.int64, device=labels.device)
         size = EVALUATION_BATCH.get(labels.device.type, 250)

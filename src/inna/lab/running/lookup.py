@@ -12,6 +12,7 @@ from .. import data
 from ..files import expanded
 from ..imports import search
 from ..plan import Plan, PlanError, Problem, Run, Setting
+from ..search import at
 from ..tasks import make, try_task
 from . import networks, optimizers
 
@@ -35,7 +36,9 @@ def looked_up(plan: Plan) -> Plan:
     with mistakes.at("init"):
         networks.check_initialiser(plan.init)
     folders = [Path(folder) for folder in plan.modules]
-    problems = [_problem(p, folders, f"problems.{i}", mistakes) for i, p in enumerate(plan.problems)]
+    problems = [
+        _problem(p, folders, f"problems.{i}", mistakes, plan.validation) for i, p in enumerate(plan.problems)
+    ]
     for i, setting in enumerate(plan.settings):
         _check_setting(setting, f"settings.{i}", mistakes)
     mistakes.tell()
@@ -53,7 +56,7 @@ def looked_up_run(run: Run) -> Run:
         PlanError: something is not there.
     """
     mistakes = _Mistakes()
-    problem = _problem(run.problem, [], "problem", mistakes)
+    problem = _problem(run.problem, [], "problem", mistakes, run.validation)
     mistakes.tell()
     setting = Setting(
         label=run.optimizer,
@@ -101,9 +104,11 @@ class _Mistakes:
             raise PlanError("\n".join(sorted(set(self.lines))))
 
 
-def _problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes) -> Problem:
+def _problem(
+    problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes, validation: float
+) -> Problem:
     if problem.task is not None:
-        return _task_problem(problem, folders, place, mistakes)
+        return _task_problem(problem, folders, place, mistakes, validation)
     with mistakes.at(f"{place}.network"):
         networks.resolve(problem.network)
     with mistakes.at(f"{place}.dataset"):
@@ -114,14 +119,17 @@ def _problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mista
     return problem
 
 
-def _task_problem(problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes) -> Problem:
+def _task_problem(
+    problem: Problem, folders: list[Path], place: str, mistakes: _Mistakes, validation: float
+) -> Problem:
     """A task whose options that are files are named in full; it is tried on its first mini-batch."""
     found: dict[str, Any] = {}
     for key, value in problem.options.items():
         files = [folder / value for folder in (*folders, Path.cwd())] if isinstance(value, str) else []
         found[key] = next((str(path.resolve()) for path in files if path.is_file()), value)
     with mistakes.at(f"{place}.task"), torch.random.fork_rng(devices=[]):
-        try_task(problem.title, make(problem.title, found))
+        task = make(problem.title, found)
+        try_task(problem.title, task.hold_out(validation) if validation else task)
     return problem.model_copy(update={"options": found})
 
 
@@ -146,9 +154,10 @@ def _try(problem: Problem, settings: Sequence[Setting], init: str, place: str, m
         for i, setting in enumerate(settings):
             tried = f" (tried {setting.label!r} on {problem.name})"
             with mistakes.at(f"settings.{i}", tried), torch.random.fork_rng(devices=[]):
-                lr = setting.grid[0] if setting.grid else 0.1
-                on = setting.weight_decay_on or "all"
-                optimizers.check_resumes(setting.optimizer, copy.deepcopy(net), lr, setting.options, on)
+                values = at(setting.space, [0.5] * len(setting.space))
+                lr = values.pop("lr", setting.grid[0] if setting.grid else 0.1)
+                options, on = setting.at(values).options, setting.weight_decay_on or "all"
+                optimizers.check_resumes(setting.optimizer, copy.deepcopy(net), lr, options, on)
 
 
 def _shape(problem: Problem) -> tuple[networks.Shape, int]:

