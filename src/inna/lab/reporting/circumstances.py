@@ -9,7 +9,7 @@ from ..plan import Plan, Setting
 from ..records import RunFolder
 from ..results.curves import Result
 
-__all__ = ["made_on", "options", "schedule"]
+__all__ = ["choice", "made_on", "options", "schedule", "settled"]
 
 
 def options(given: Mapping[str, Any]) -> str:
@@ -20,6 +20,37 @@ def options(given: Mapping[str, Any]) -> str:
         'alpha = 0.5, betas = (0.9, 0.99)'
     """
     return ", ".join(f"{key} = {value}" for key, value in given.items()) or "defaults"
+
+
+def settled(setting: Setting) -> str:
+    """The options of a setting, and from where a search draws the others.
+
+    Example:
+        >>> from inna.lab.plan import Range
+        >>> space = {"lr": Range(low=1e-3, high=0.1, log=True), "nesterov": Range(choices=(True, False))}
+        >>> settled(Setting(label="mine", optimizer="sgd", options={"momentum": 0.9}, space=space))
+        'momentum = 0.9; lr from 0.001 to 0.1, nesterov from True, False'
+    """
+    drawn = ", ".join(
+        f"{name} from {', '.join(map(str, r.choices)) if r.choices else f'{r.low:g} to {r.high:g}'}"
+        for name, r in setting.space.items()
+    )
+    return "; ".join(filter(None, [options(setting.options) if setting.options or not drawn else "", drawn]))
+
+
+def choice(plan: Plan) -> str:
+    """How gamma_0, or the best trial, was chosen."""
+    criterion = (
+        f"mean {'validation' if plan.validation else 'training'} loss after {plan.selection_epochs} epochs"
+    )
+    if plan.trials:
+        return (
+            f"Each optimizer had {plan.trials} trials from its space ({plan.sampler}); the one with the "
+            f"smallest {criterion} was trained for long. The test data had no part in that."
+        )
+    if plan.selection_epochs == 0:
+        return "γ₀ was given."
+    return f"γ₀ is the step with the smallest {criterion}; the test data had no part in that."
 
 
 def schedule(setting: Setting) -> str:

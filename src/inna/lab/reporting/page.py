@@ -57,9 +57,10 @@ def publish(
         infinite=math.inf,
         missing=unfinished(missing),
         settings=[
-            (s.label, s.optimizer, circumstances.options(s.options), circumstances.schedule(s), s.role)
+            (s.label, s.optimizer, circumstances.settled(s), circumstances.schedule(s), s.role)
             for s in plan.settings
         ],
+        choice=circumstances.choice(plan),
         made_on=circumstances.made_on(folder, plan, results),
         standings=(standings := leaderboard.standings(results)),
         overall=leaderboard.overall(standings) if len(results) > 1 else [],
