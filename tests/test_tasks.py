@@ -232,6 +232,8 @@ def test_the_pages_own_task_survives_kill_9_and_is_reported(page: Path) -> None:
     told = finish(command("straight"))
     assert "report.html" in told
     report = (page / "straight" / "report.html").read_text(encoding="utf-8")
+    assert "Task <code>" in report
+    assert "Data set" not in report
     assert "accuracy" not in told  # these tasks measure none
     assert ">nan" not in report
     killed = command("killed")
