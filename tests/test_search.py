@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from inna import lab
+from inna.hyperparameters import from_adamw, from_memory
 from inna.lab import archive, comparing, protocol, search
 from inna.lab.plan import Plan, PlanError, Range, Run, load, validated
 from inna.lab.records import Record
 from inna.lab.results import judgement
 from inna.lab.results.findings import findings
+from inna.lab.running import optimizers
 from inna.lab.running.workers import Workers
+from inna.lab.spaces import SPACES
 from inna.lab.status import status
+from inna.torch import INNA, INNAprop
 
 SPACE = {
     "lr": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -201,9 +206,60 @@ def test_a_comparison_takes_ranges_tasks_and_trials() -> None:
     )
     assert (found.problems[0].task, found.problems[0].options) == ("gpt", {"width": 64})
     adamw, inna = (setting.space for setting in found.settings)
-    assert adamw == {"lr": Range(low=1e-4, high=1e-1, log=True), "weight_decay": Range(choices=(0, 0.1))}
-    assert inna["lr"] == Range(low=0.01, high=1, log=True)
+    assert adamw["weight_decay"] == Range(choices=(0, 0.1))
+    assert (adamw["lr"].low, adamw["lr"].high) == (1e-4, 3e-2)
+    assert (0.9, 0.999) in adamw["betas"].choices
+    assert inna == {
+        "lr": Range(low=0.01, high=1, log=True),
+        "alpha": Range(low=0.1, high=1, log=True),
+    }
     assert found.settings[0].label == "adamw"
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_each_known_space_is_sound_and_its_optimizer_takes_what_is_drawn(name: str) -> None:
+    made = comparing.plan(
+        [name],
+        dataset="digits",
+        network="small",
+        grid="0.1",
+        trials=8,
+        epochs=1,
+        selection_epochs=1,
+        seeds=[0],
+    )
+    for values in search.start(made, made.settings[0].space).ask():
+        lr = values.pop("lr")
+        optimizer = optimizers.build(name, [torch.zeros(2, requires_grad=True)], lr, values)
+        assert optimizer.param_groups[0]["lr"] > 0
+
+
+def test_an_optimizer_without_a_known_space_is_drawn_between_the_ends_of_the_grid() -> None:
+    words = {"dataset": "digits", "network": "small", "epochs": 1, "selection_epochs": 1, "seeds": [0]}
+    made = comparing.plan(["adadelta"], grid=[0.1, 1.0, 0.01], trials=2, **words)
+    assert made.settings[0].space == {"lr": Range(low=0.01, high=1.0, log=True)}
+
+
+@pytest.mark.parametrize(("cls", "name"), [(INNA, "inna"), (INNAprop, "innaprop")])
+def test_memory_and_direct_share_give_the_optimizer_of_the_translators(cls: Any, name: str) -> None:
+    def end(optimizer: Any, param: torch.Tensor) -> torch.Tensor:
+        for k in range(5):
+            param.grad = torch.linspace(-1, 1, 4) + 0.1 * k
+            optimizer.step()
+        return param
+
+    if cls is INNA:
+        settings: dict[str, Any] = {**from_memory(0.3, 10.0, 0.3)}
+        options: dict[str, Any] = {"memory": 10.0, "direct": 0.3}
+    else:
+        settings = {**from_adamw(0.3, (0.9, 0.99), 0.1, direct=0.3)}
+        options = {"memory": 10.0, "direct": 0.3, "sigma": 0.99, "weight_decay": 0.1}
+    ours, theirs = torch.ones(4), torch.ones(4)
+    torch.testing.assert_close(
+        end(optimizers.build(name, [ours], 0.3, options), ours), end(cls([theirs], **settings), theirs)
+    )
+    with pytest.raises(ValueError, match="give memory and direct, or alpha and beta, got memory, alpha"):
+        optimizers.build(name, [ours], 0.3, {"memory": 10.0, "alpha": 1.0})
 
 
 def test_a_search_runs_is_reported_and_goes_on(tmp_path: Path) -> None:

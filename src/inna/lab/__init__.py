@@ -176,8 +176,9 @@ def compare(
         task: instead of these two, a task and its options, such as ``"gpt, width=64"``.
         out: the folder for the plan, records, figures and report.
         grid: the steps gamma_0 to choose from, as numbers or as ``"0.01 0.1"``.
-        trials: how many settings are drawn for each optimizer, instead of its grid, lr from between the ends
-            of the grid if it has no range of its own.
+        trials: how many settings are drawn for each optimizer, instead of its grid, from its ranges and
+            from those of `inna.lab.spaces`; lr of an optimizer that is not there from between the ends of
+            the grid.
         epochs: of the long runs, at least 1.
         selection_epochs: after how many gamma_0 is chosen; a quarter of `epochs`, if not given.
         seeds: how many; each is a run.

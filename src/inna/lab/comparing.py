@@ -8,6 +8,7 @@ from typing import Any
 
 from .files import write_atomically
 from .plan import SETTINGS_OWN, Plan, validated
+from .spaces import SPACES
 
 __all__ = ["keep", "plan", "setting", "toml"]
 
@@ -34,8 +35,9 @@ def plan(
         test: how many test images; None for all.
         task: instead of these, ``"NAME, KEY=VALUE, ..."``: a task and its options.
         grid: the steps of those without a grid of their own, as numbers or as ``"0.01 0.1"``.
-        trials: so many are drawn from each optimizer's ranges, and lr from between the ends of the grid if it
-            has no range of its own; 0: the grid is tried.
+        trials: so many are drawn from each optimizer's ranges, and what has none from those of
+            `inna.lab.spaces`, or lr of an optimizer that is not there from between the ends of the grid;
+            0: the grid is tried.
         rest: fields of the plan.
 
     Raises:
@@ -52,8 +54,7 @@ def plan(
         steps = choice.pop("grid")
         choice["trials"] = trials
         for made in settings:
-            lr = {"low": min(steps), "high": max(steps), "log": True}
-            made["space"] = {"lr": lr, **made.get("space", {})}
+            made["space"] = _space(made, steps)
     content = {
         "name": "comparison",
         "description": f"Optimizers compared on {of}.",
@@ -64,6 +65,18 @@ def plan(
         **rest,
     }
     return validated(Plan, content)
+
+
+def _space(made: dict[str, Any], steps: list[Any]) -> dict[str, Any]:
+    """The ranges that are given, and those of `spaces.SPACES` for what is not."""
+    known = SPACES.get(made["optimizer"].rpartition(".")[2].lower())
+    own = made.get("space", {})
+    given = {*made["options"], *made, *own}
+    if known is None:
+        known = {"lr": {"low": min(steps), "high": max(steps), "log": True}}
+    elif not given.isdisjoint({"alpha", "beta"}):  # instead of memory and direct
+        known = {name: known[name] for name in known if name not in ("memory", "direct")}
+    return {**{name: known[name] for name in known if name not in given}, **own}
 
 
 def _numbers(grid: str | Sequence[float]) -> list[Any]:

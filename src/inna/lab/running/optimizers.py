@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ... import schedules
-from ...torch import param_groups
+from ...hyperparameters import from_adamw, from_memory
+from ...torch import INNA, INNAprop, param_groups
 from ..imports import imported
 
 __all__ = ["build", "check_resumes", "decay", "parameters", "resolve"]
@@ -53,12 +54,22 @@ def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) 
         name: see `resolve`.
         params: tensors, or groups of them.
         lr: the step size.
-        options: the optimizer's.
+        options: the optimizer's. INNA and INNAprop may have `memory`, and `direct` = 0.2, instead of alpha
+            and beta; lr is then the long-run step, and INNAprop's sigma and weight_decay are AdamW's
+            (`inna.hyperparameters.from_memory`, `from_adamw`).
 
     Raises:
         ValueError: there is no such optimizer, or it refuses its options.
+
+    Example:
+        >>> group = build("innaprop", [torch.zeros(2)], 1e-3, {"memory": 10.0}).param_groups[0]
+        >>> round(group["lr"], 6), round(group["alpha"], 6), round(group["beta"], 6)
+        (0.01, 10.0, 0.02)
     """
     cls = resolve(name)
+    if cls in (INNA, INNAprop) and "memory" in options:
+        options = _by_memory(cls, lr, dict(options))
+        lr = options.pop("lr")
     params = list(params)
     first: Tensor = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
     known = cls.__module__.startswith(("inna.torch.", "torch.optim."))
@@ -76,6 +87,16 @@ def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) 
         kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
         raise ValueError(f"{name} does not take these options: {kind}{error}") from None
     return optimizer
+
+
+def _by_memory(cls: type[INNA], lr: float, options: dict[str, Any]) -> dict[str, Any]:
+    if not options.keys().isdisjoint({"alpha", "beta"}):
+        raise ValueError(f"give memory and direct, or alpha and beta, got {', '.join(options)}")
+    memory, direct = options.pop("memory"), options.pop("direct", 0.2)
+    if cls is INNA:
+        return {**from_memory(lr, memory, direct), **options}
+    sigma, decay = options.pop("sigma", 0.999), options.pop("weight_decay", 0.0)
+    return {**from_adamw(lr, (1 - 1 / memory, sigma), decay, direct=direct), **options}
 
 
 def check_resumes(
