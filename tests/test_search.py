@@ -219,14 +219,7 @@ def test_a_comparison_takes_ranges_tasks_and_trials() -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_each_known_space_is_sound_and_its_optimizer_takes_what_is_drawn(name: str) -> None:
     made = comparing.plan(
-        [name],
-        dataset="digits",
-        network="small",
-        grid="0.1",
-        trials=8,
-        epochs=1,
-        selection_epochs=1,
-        seeds=[0],
+        [name], task="autoencoder", grid="0.1", trials=8, epochs=1, selection_epochs=1, seeds=[0]
     )
     for values in search.start(made, made.settings[0].space).ask():
         lr = values.pop("lr")
@@ -235,8 +228,10 @@ def test_each_known_space_is_sound_and_its_optimizer_takes_what_is_drawn(name: s
 
 
 def test_an_optimizer_without_a_known_space_is_drawn_between_the_ends_of_the_grid() -> None:
-    words = {"dataset": "digits", "network": "small", "epochs": 1, "selection_epochs": 1, "seeds": [0]}
-    made = comparing.plan(["adadelta"], grid=[0.1, 1.0, 0.01], trials=2, **words)
+    grid = [0.1, 1.0, 0.01]
+    made = comparing.plan(
+        ["adadelta"], task="autoencoder", grid=grid, trials=2, epochs=1, selection_epochs=1, seeds=[0]
+    )
     assert made.settings[0].space == {"lr": Range(low=0.01, high=1.0, log=True)}
 
 

@@ -1,7 +1,7 @@
 """The spaces that `inna compare --trials` draws from, for optimizers whose ranges are not given.
 
 They are this laboratory's, and wide: a report says when the best trial lies at an end. AdamW's betas are in
-them because its defaults are seldom its best (arXiv 2509.01440 and 2505.21829). INNA and INNAprop are drawn by
+them because its defaults are seldom its best (arXiv 2509.01440, 2505.21829). INNA and INNAprop are drawn by
 long-run step, memory and direct share (docs/relatives.md): lr means what it does for SGD and for AdamW.
 """
 
