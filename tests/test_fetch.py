@@ -18,7 +18,7 @@ import pytest
 
 from inna import cli
 from inna.lab.data import fetch, sources
-from inna.lab.data.sources import DataError, File, Source
+from inna.lab.data.official import DataError, File, Source
 
 AT_ONCE = (0.0, 0.0, 0.0)
 BOUND = 300  # seconds that only a hang takes

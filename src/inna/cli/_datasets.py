@@ -18,7 +18,7 @@ def data_fetch(
     data_dir: DataDirOption = None,
 ) -> None:
     """Download data sets from their official sources; the same command goes on after an interruption."""
-    from ..lab.data import fetch, sources
+    from ..lab.data import fetch
 
     wanted = {name: _official(name) for name in names}
     failed = False
@@ -30,8 +30,8 @@ def data_fetch(
                 progress.update(task, description=f"{name}: {doing}", completed=done, total=total or None)
 
             try:
-                folder = fetch.fetch(source, sources.home(data_dir), on_progress=tell)
-            except (sources.DataError, OSError) as error:
+                folder = fetch.fetch(source, official.home(data_dir), on_progress=tell)
+            except (official.DataError, OSError) as error:
                 failed = True
                 fail(f"{name}: {error}", 1)
             else:
@@ -44,9 +44,9 @@ def data_fetch(
 def data_list(data_dir: DataDirOption = None) -> None:
     """List the data sets: what they hold, and whether the files that are there are the official ones."""
     from ..lab import data
-    from ..lab.data import sources
+    from ..lab.data import official, sources
 
-    where = sources.home(data_dir)
+    where = official.home(data_dir)
     table = Table("name", "images", "classes", "pixels", "download", "folder", "files")
     for name, entry in data.DATASETS.items():
         channels, height, width = entry.shape
@@ -76,17 +76,17 @@ def data_verify(
     data_dir: DataDirOption = None,
 ) -> None:
     """Compare every file with the official one by its SHA-256; exit with 1 if one differs or is missing."""
-    from ..lab.data import sources
+    from ..lab.data import official, sources
 
-    where = sources.home(data_dir)
+    where = official.home(data_dir)
     here = [name for name, source in sources.OFFICIAL.items() if source.find(where)]
     if not (names or here):
         raise ValueError(f"found no data set in {where}: get one with `inna data fetch`, or use --data-dir")
     meaning = {
-        sources.State.official: "the official file",
-        sources.State.differs: "NOT the official file: damaged, or another copy",
-        sources.State.unpacked: "not checked: unpacked, checksums are published for the .gz only",
-        sources.State.missing: "MISSING",
+        official.State.official: "the official file",
+        official.State.differs: "NOT the official file: damaged, or another copy",
+        official.State.unpacked: "not checked: unpacked, checksums are published for the .gz only",
+        official.State.missing: "MISSING",
     }
     states = set()
     for name in names or here:
@@ -94,7 +94,7 @@ def data_verify(
         for file, state in source.states(where).items():
             print(f"{source.find(where) or where / source.folder}/{file.name}: {meaning[state]}")
             states.add(state)
-    if states & {sources.State.differs, sources.State.missing}:
+    if states & {official.State.differs, official.State.missing}:
         raise typer.Exit(1)
 
 

@@ -7,7 +7,8 @@
   brought here.
 """
 
-from .loading import DATASETS, EMBEDDED, Dataset, Registered, check_name, load
+from .loading import Dataset, check_name, load
 from .official import DataError
+from .sources import DATASETS, EMBEDDED, Registered
 
 __all__ = ["DATASETS", "EMBEDDED", "DataError", "Dataset", "Registered", "check_name", "load"]

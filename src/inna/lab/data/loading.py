@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from .formats import Images, Labels
 from .official import DataError, Source, expanded, home
-from .sources import DATASETS, EMBEDDED, Registered
+from .sources import DATASETS
 
-__all__ = ["DATASETS", "EMBEDDED", "Dataset", "Registered", "check_name", "load"]
+__all__ = ["Dataset", "check_name", "load"]
 
 
 @dataclass(frozen=True)

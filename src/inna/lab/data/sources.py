@@ -12,20 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from .formats import Split, read_cifar, read_idx, seeded_split
-from .official import DataError, File, Source, State, expanded, home
+from .official import DataError as DataError  # where they were, and still are
+from .official import File, Source
+from .official import State as State
+from .official import expanded as expanded
+from .official import home as home
 
-__all__ = [
-    "DATASETS",
-    "EMBEDDED",
-    "OFFICIAL",
-    "DataError",
-    "File",
-    "Registered",
-    "Source",
-    "State",
-    "expanded",
-    "home",
-]
+__all__ = ["DATASETS", "EMBEDDED", "OFFICIAL", "Registered"]
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Classification(Rows):
 
 
 class Logistic(Rows):
-    """Logistic regression of two classes, y = 1 or -1: mean log(1 + exp(-y (w x + b))) + decay/2 |w|^2.
+    """Logistic regression of two classes, y = 1 or -1: mean log(1 + exp(-y (w x + b))) + decay w^2 / 2.
 
     Args:
         table: ``"breast_cancer"``, or another table of scikit-learn with two classes.
