@@ -18,7 +18,7 @@ def data_fetch(
     data_dir: DataDirOption = None,
 ) -> None:
     """Download data sets from their official sources; the same command goes on after an interruption."""
-    from ..lab.data import fetch
+    from ..lab.data import fetch, official
 
     wanted = {name: _official(name) for name in names}
     failed = False
