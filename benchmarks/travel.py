@@ -19,7 +19,6 @@ import json
 import math
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -157,22 +156,90 @@ def execute(planned: list[Trial], known: list[Trial], path: Path) -> None:
 
 
 def report(known: list[Trial]) -> None:
-    """For each workload the arms of the test, and INNAprop against the AdamW in whose place it stands."""
-    for workload in dict.fromkeys(r["workload"] for r in known):
-        losses: dict[tuple[str, tuple[float, float, float]], list[float]] = defaultdict(list)
-        for planned in testing(workload, known):
-            found = [r["loss"] for r in known if key(r) == key(planned)]
-            losses[planned["optimizer"], tuple(planned["settings"].values())] += found  # type: ignore[index]
-        print(f"\n{workload}")
-        for (name, setting), values in sorted(losses.items(), key=lambda x: sum(x[1]) / max(len(x[1]), 1)):
-            mean = sum(values) / len(values) if values else math.nan
-            print(f"  {name:9} {setting!s:32} {mean:.4f} ", *(f"{x:.4f}" for x in values))
-        for step, memory in {(s[0], s[1]) for (name, s) in losses if name == "AdamW"}:
-            ours = losses["INNAprop", (step, memory, max(0.2, 1 / memory))]
-            theirs = losses["AdamW", (step, memory, 1 / memory)]
-            if len(ours) == len(theirs) > 1:
-                p = stats.ttest_rel(ours, theirs, alternative="less").pvalue
-                print(f"  from_adamw({step}, {1 - 1 / memory:g}) is ahead of that AdamW with p = {p:.2g}")
+    """The arms of each workload as a table, and the declared tests."""
+    workloads = [workload for workload in WORKLOADS if tested(known, workload)]
+    print("| workload | " + " | ".join(ARMS) + " |")
+    print("|---|" + "---|" * len(ARMS))
+    for workload in workloads:
+        arms = tested(known, workload)
+        best = min(ARMS, key=lambda arm: mean(arms[arm]))
+        cells = [
+            f"{'**' if arm == best else ''}{mean(arms[arm]):.4f}{'**' if arm == best else ''}" for arm in ARMS
+        ]
+        print(f"| {workload} | " + " | ".join(cells) + " |")
+    print()
+    for ahead, behind in TESTS:
+        ps = [p_value(tested(known, workload), ahead, behind) for workload in workloads]
+        adjusted = holm(ps)
+        print(f"{ahead} ahead of {behind}:")
+        for workload, p, least in zip(workloads, ps, adjusted, strict=True):
+            arms = tested(known, workload)
+            ratio, star = mean(arms[ahead]) / mean(arms[behind]), "  *" if least < 0.05 else ""
+            print(f"  {workload:12} ratio {ratio:.3f}  p = {p:.2g}  after Holm {least:.2g}{star}")
+
+
+ARMS = ("AdamW", "INNAprop for it", "INNAprop", "AdamW 1e-3", "INNAprop for 1e-3", "Nesterov", "INNA")
+"""AdamW tuned, what `from_adamw` makes of that, INNAprop tuned; AdamW as it comes, what `from_adamw` makes of
+that; Nesterov's momentum tuned, INNA tuned."""
+TESTS = (
+    ("INNAprop for it", "AdamW"),
+    ("INNAprop for 1e-3", "AdamW 1e-3"),
+    ("INNAprop", "AdamW"),
+    ("AdamW", "INNAprop"),
+    ("INNA", "Nesterov"),
+    ("Nesterov", "INNA"),
+)
+
+
+def of(known: list[Trial], workload: str) -> list[Trial]:
+    """The records of a workload."""
+    return [record for record in known if record["workload"] == workload]
+
+
+def tested(known: list[Trial], workload: str) -> dict[str, list[float]]:
+    """The losses of each arm on the fresh seeds; nothing while one is missing."""
+    mine = of(known, workload)
+    if len({key(r) for r in mine if r["seed"] == TUNING}) < sum(map(len, SPACES.values())):
+        return {}
+    step, memory, _ = best(workload, "AdamW", mine)
+    arms = {
+        "AdamW": ("AdamW", best(workload, "AdamW", mine)),
+        "INNAprop for it": ("INNAprop", (step, memory, max(0.2, 1 / memory))),
+        "INNAprop": ("INNAprop", best(workload, "INNAprop", mine)),
+        "AdamW 1e-3": ("AdamW", (0.001, 10, 0.1)),
+        "INNAprop for 1e-3": ("INNAprop", (0.001, 10, 0.2)),
+        "Nesterov": ("Nesterov", best(workload, "Nesterov", mine)),
+        "INNA": ("INNA", best(workload, "INNA", mine)),
+    }
+    losses = {key(record): record["loss"] for record in mine}
+    found = {
+        arm: [losses.get(key(trial(workload, name, setting, seed)), math.nan) for seed in FRESH]
+        for arm, (name, setting) in arms.items()
+    }
+    return {} if any(math.isnan(x) for values in found.values() for x in values) else found
+
+
+def mean(losses: list[float]) -> float:
+    """The mean over the seeds."""
+    return sum(losses) / len(losses)
+
+
+def p_value(arms: dict[str, list[float]], ahead: str, behind: str) -> float:
+    """Student's paired test, one-sided; 1 where both are the same."""
+    ours, theirs = arms[ahead], arms[behind]
+    if ours == theirs:
+        return 1.0
+    return float(stats.ttest_rel(ours, theirs, alternative="less").pvalue)
+
+
+def holm(ps: list[float]) -> list[float]:
+    """The p-values after Holm's correction."""
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    adjusted, least = [1.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = least
+    return adjusted
 
 
 if __name__ == "__main__":

@@ -112,6 +112,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_no_module_stands_twice_on_the_api_pages() -> None:
+    modules = re.findall(r"automodule:: (\S+)", API)
+    assert sorted(set(modules)) == sorted(modules)
+
+
 def test_every_page_is_in_the_contents() -> None:
     listed = set()
     for page in DOCS.rglob("*.md"):
