@@ -230,7 +230,7 @@ def test_finite_step(make: Any, gradient: float, scale: float) -> None:
     optimizer.build([theta])
     state = [variable.value for variable in optimizer.variables]
     if BACKEND == "tensorflow":
-        optimizer.apply([gradient * ones()])
+        optimizer.apply([gradient * ones()], [theta])  # without it 3.10 moves nothing, be it SGD or Adam
         value = theta
     else:
         (value,), state = optimizer.stateless_apply(state, [gradient * ones()], [theta.value])

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -306,6 +308,24 @@ def test_a_worker_imports_no_torch_before_its_threads_are_set() -> None:
     )
     probe = f"import sys; {leaves}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, check=True).stdout == b"False\n"
+
+
+def test_a_place_is_free_as_soon_as_its_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a future hears of its end before its callbacks do."""
+
+    class Late(Future):  # type: ignore[type-arg]
+        def _invoke_callbacks(self) -> None:
+            pass
+
+    def submit(work: Callable[..., Any], *arguments: Any) -> Late:
+        done = Late()
+        done.set_result(work(*arguments))
+        return done
+
+    engine = engines.start("local", jobs=1)
+    monkeypatch.setattr(engine, "_pool", lambda *_: SimpleNamespace(submit=submit))
+    assert [engine.submit(RUNS[0], abs, -k).result() for k in range(3)] == [0, 1, 2]
+    engine.close()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}"])

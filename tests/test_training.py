@@ -349,7 +349,7 @@ def test_the_clipped_loss_is_that_of_keras(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
 def test_a_gpu_computes_in_the_precision_of_the_run(precision: str) -> None:
-    training.Trainer(a_run(precision=precision), DIGITS)
+    training.set_up_gpu(precision)
     flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     assert flags == (precision == "tf32",) * 2
 

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -133,7 +134,8 @@ class Trainer:
     def __init__(self, run: Run, data: Dataset | Task) -> None:
         torch.set_num_threads(run.threads)
         _keep_freed_memory()
-        _set_up_gpu(run.precision)
+        if run.device.startswith("cuda"):
+            set_up_gpu(run.precision)
         self.run = run
         if isinstance(data, Dataset):
             self.task: Task = Images(run, data)
@@ -345,9 +347,11 @@ def _keep_freed_memory() -> None:
             getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)(threshold, gibibyte)
 
 
-def _set_up_gpu(precision: str) -> None:
+def set_up_gpu(precision: str) -> None:
     """Say how convolutions and products compute there, which torch has convolutions do in TF32 by default."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    with warnings.catch_warnings():  # of torch 2.9, whose new flags torch.compile does not read yet
+        warnings.simplefilter("ignore", UserWarning)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = True  # all mini-batches but the last have one shape
 
 

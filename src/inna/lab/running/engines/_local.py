@@ -30,7 +30,7 @@ class Local:
         if address is not None:
             raise ValueError(f"the engine local has no address, got {address!r}: choose ray or dask")
         self._jobs = jobs
-        self._taken: set[int] = set()
+        self._last: dict[int, Future[Any]] = {}
         self._pools: dict[int, tuple[ProcessPoolExecutor, dict[str, str]]] = {}
         self._spawn = multiprocessing.get_context("spawn")
         self._watched, self._lifeline = self._spawn.Pipe(duplex=False)
@@ -44,7 +44,8 @@ class Local:
     def submit(self, run: Run, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Do some work in the process of a free place."""
         gpus = _gpus(run)
-        slot = free_slot(self._taken, self.places(run), max(1, len(gpus)))
+        taken = [slot for slot, last in self._last.items() if not last.done()]
+        slot = free_slot(taken, self.places(run), max(1, len(gpus)))
         environment = {"OMP_NUM_THREADS": str(run.threads)}
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
@@ -53,8 +54,7 @@ class Local:
         except BrokenProcessPool:  # it died, at work or in between
             del self._pools[slot]
             future = self._pool(slot, environment).submit(work, *arguments)
-        self._taken.add(slot)
-        future.add_done_callback(lambda _: self._taken.discard(slot))
+        self._last[slot] = future  # callbacks would come after those who wait for it
         return future
 
     def _pool(self, slot: int, environment: dict[str, str]) -> ProcessPoolExecutor:
