@@ -317,14 +317,10 @@ def test_a_place_is_free_as_soon_as_its_run_is_over(monkeypatch: pytest.MonkeyPa
         def _invoke_callbacks(self) -> None:
             pass
 
-    def submit(work: Callable[..., Any], *arguments: Any) -> Late:
-        done = Late()
-        done.set_result(work(*arguments))
-        return done
-
     engine = engines.start("local", jobs=1)
-    monkeypatch.setattr(engine, "_pool", lambda *_: SimpleNamespace(submit=submit))
-    assert [engine.submit(RUNS[0], abs, -k).result() for k in range(3)] == [0, 1, 2]
+    monkeypatch.setattr(engine, "_pool", lambda *_: SimpleNamespace(submit=lambda *_: Late()))
+    for _ in range(3):
+        engine.submit(RUNS[0], abs, 1).set_result(1)
     engine.close()
 
 
