@@ -51,6 +51,11 @@ def tests_of(file: Path) -> set[str]:
     """A file of tests itself; those named after a module, or else all that import it or its room."""
     if file.parent.name == "tests":
         return {file.name}
+    if file.is_relative_to("src/inna/lab/plans"):
+        texts = {
+            test.name: test.read_text(encoding="utf-8") for test in (CHECKOUT / "tests").glob("test_*.py")
+        }
+        return {name for name, text in texts.items() if f'"{file.stem}"' in text}
     if not file.is_relative_to("src/inna") or file.suffix != ".py":
         return set()
     *rooms, name = file.relative_to("src").with_suffix("").parts

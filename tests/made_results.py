@@ -7,6 +7,13 @@ from inna.lab import plan
 from inna.lab.results.curves import Curve, GridPoint, Result, decayed
 
 
+def with_the_papers_settings(preset: str) -> plan.Plan:
+    """A preset without the settings that it has besides the paper's."""
+    found, papers = plan.load(preset), {setting.label for setting in plan.load("paper").settings}
+    kept = tuple(setting for setting in found.settings if setting.label in papers)
+    return found.model_copy(update={"settings": kept})
+
+
 def run(losses: Sequence[float | None], *, seconds: float = 2.0) -> list[dict[str, Any]]:
     """The records of a run with these training losses; None, at its end: it diverged."""
     return [

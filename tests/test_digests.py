@@ -34,7 +34,7 @@ def test_the_runs_of_a_shipped_plan_keep_their_folders(preset: str, known: str) 
 def test_a_folder_tells_the_optimizer_its_options_the_decay_and_the_run() -> None:
     quick = plan.load("quick")
     (problem,) = quick.problems
-    inna, *_, adam = quick.settings
+    inna, adam = (s for s in quick.settings if s.label in ("INNA (0.1, 0.1)", "ADAM"))
     cosine = inna.model_copy(update={"schedule": {"family": "cosine", "steps": 10}, "q": 0.0})
     folders = [
         quick.long_run(problem, inna, 0.1, 0).folder,

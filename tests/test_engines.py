@@ -437,7 +437,7 @@ def test_a_missing_engine_says_how_to_get_it(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "slurm"}, "unknown engine 'slurm': choose from local, ray, dask"),
+        ({"name": "slurm"}, f"unknown engine 'slurm': choose from {', '.join(engines.ENGINES)}"),
         ({"name": "local", "address": "here"}, "the engine local has no address, got 'here'"),
         ({"name": "ray", "jobs": 0}, "jobs must be positive, got 0"),
     ],

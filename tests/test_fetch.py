@@ -416,4 +416,6 @@ def test_the_command(
     assert inna(monkeypatch, "list") == 0
     assert "incomplete" in capsys.readouterr().out
     assert inna(monkeypatch, "fetch", "digits") == 1
-    assert "no source for the data set 'digits': choose from mnist, cifar10" in capsys.readouterr().err
+    assert "digits comes with a package: there is nothing to fetch or verify" in capsys.readouterr().err
+    assert inna(monkeypatch, "fetch", "svhn") == 1
+    assert "no source for the data set 'svhn': choose from mnist, cifar10" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from inna.lab.reporting import drawing, figures
 from inna.lab.results import paper
 from inna.lab.results.curves import Curve, GridPoint, Result
 from inna.lab.results.findings import findings
-from made_results import curve
+from made_results import curve, with_the_papers_settings
 from made_results import result as made
 
 # The paper's colours and line styles, as its figures print them.
@@ -30,7 +30,7 @@ PRINTED = {
     "$k^{-1/8}$": ("darkviolet", ":", "None"),
     "$k^{-1/16}$": ("plum", "-", "None"),
 }
-QUICK, PAPER = plan.load("quick"), plan.load("paper")
+QUICK, PAPER = with_the_papers_settings("quick"), plan.load("paper")
 OWN = QUICK.model_copy(
     update={
         "name": "own",

@@ -10,9 +10,9 @@ from inna.lab import plan
 from inna.lab.results import design, judgement, paper
 from inna.lab.results.curves import Curve, GridPoint, Result, Summary, decayed
 from inna.lab.results.findings import findings, unfinished
-from made_results import curve, result, run
+from made_results import curve, result, run, with_the_papers_settings
 
-QUICK = plan.load("quick")
+QUICK = with_the_papers_settings("quick")
 PAPER = plan.load("paper")
 SETTING = QUICK.settings[0]
 

@@ -10,9 +10,9 @@ from inna.lab.records import RunFolder
 from inna.lab.reporting.circumstances import made_on, options, schedule
 from inna.lab.reporting.leaderboard import overall, standings
 from inna.lab.results.curves import Curve
-from made_results import result, run
+from made_results import result, run, with_the_papers_settings
 
-QUICK = plan.load("quick")
+QUICK = with_the_papers_settings("quick")
 
 
 def test_the_lowest_stands_first_and_who_diverged_last() -> None:

@@ -10,6 +10,7 @@ from inna.lab import plan
 from inna.lab.plan import Plan, PlanError, Run, validated
 from inna.lab.running import optimizers
 from inna.lab.running.lookup import looked_up
+from made_results import with_the_papers_settings
 
 SOUND: dict[str, Any] = {
     "name": "test",
@@ -57,7 +58,7 @@ def test_the_paper_preset_is_section_5_2() -> None:
 
 @pytest.mark.parametrize("preset", ["quick", "laptop"])
 def test_the_smaller_presets_have_the_same_curves(preset: str) -> None:
-    small, paper = plan.load(preset), plan.load("paper")
+    small, paper = with_the_papers_settings(preset), plan.load("paper")
     assert (small.decays, small.grid, small.seeds) == (paper.decays, paper.grid, paper.seeds)
     for ours, theirs in zip(small.settings, paper.settings, strict=True):  # but for the start
         options = {key: value for key, value in theirs.options.items() if key != "initial_speed"}

@@ -17,6 +17,7 @@ import pytest
 from here import Here
 from inna import cli
 from inna.lab import archive, data, export, plan, protocol, records
+from inna.lab.reporting import figures
 from inna.lab.reporting.page import publish
 from made_results import result as made
 
@@ -48,6 +49,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive.keep_plan(folder, PLAN)
     publish(folder, PLAN, protocol.reproduce(PLAN, Here(folder / "runs", DIGITS), [2, 3, 4]))
     return folder
+
+
+def panels(folder: Path) -> int:
+    """How many plots a report has."""
+    found, _ = archive.results(folder, PLAN)
+    return sum(len(column) for picture in figures.pictures(PLAN, found) for column in picture.columns)
 
 
 @pytest.fixture
@@ -152,7 +159,7 @@ def test_the_plots_are_drawn_without_errors_or_requests_and_fit(done: Path, brow
         "[...document.querySelectorAll('.plot')].map(plot => plot.querySelectorAll('path.js-line').length)"
     )
     curves = page.evaluate(counts)
-    assert len(curves) == 14
+    assert len(curves) == panels(done)
     assert min(curves) >= 2
     edges = "[...document.querySelectorAll('.plot')].map(plot => plot.getBoundingClientRect().right)"
     assert max(page.evaluate(edges)) <= width
@@ -168,7 +175,7 @@ def test_on_a_phone_every_opened_table_fits(done: Path, browser: Any) -> None:
     opened(page, done)
     for summary in page.locator("summary").all():
         summary.click()
-    page.wait_for_function("document.querySelectorAll('.under table').length === 14")
+    page.wait_for_function(f"document.querySelectorAll('.under table').length === {panels(done)}")
     edges = "[...document.querySelectorAll('table, th, td')].map(one => one.getBoundingClientRect().right)"
     assert max(page.evaluate(edges)) <= 390
     wide = "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth).length"

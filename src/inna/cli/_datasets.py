@@ -101,6 +101,8 @@ def data_verify(
 def _official(name: str) -> Any:
     from ..lab.data import sources
 
+    if name in sources.EMBEDDED:
+        raise ValueError(f"{name} comes with a package: there is nothing to fetch or verify")
     if name not in sources.OFFICIAL:
         raise ValueError(f"no source for the data set {name!r}: choose from {', '.join(sources.OFFICIAL)}")
     return sources.OFFICIAL[name]
