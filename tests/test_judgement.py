@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from inna.lab import plan
+from inna.lab.plan import Problem
 from inna.lab.results import design, judgement, paper
 from inna.lab.results.curves import Curve, GridPoint, Result, Summary, decayed
 from inna.lab.results.findings import findings, unfinished
@@ -300,6 +301,24 @@ def test_findings_come_from_the_records() -> None:
     assert any("edge" in s for s in said)  # 0.1 is the least of the steps tried
     assert not any("printed" in s for s in said)
     assert any("inside the printed band" in s for s in findings(PAPER, result(PAPER, epochs=20)))
+
+
+def test_a_task_without_accuracy_is_compared_in_test_loss() -> None:
+    draw = np.random.default_rng(0)
+    curves = equal(draw, 2, 0)
+    for made in curves:
+        for record in (record for run in made.runs for record in run):
+            record["test_accuracy"] = None
+    found = Result(Problem(task="autoencoder"), curves, [], None)
+    assert found.fields == ["train_loss", "test_loss"]
+    said = findings(QUICK, found)
+    assert any("in test loss after" in s and "geometric means" in s and "ratio" in s for s in said)
+    assert not any("accuracy" in s for s in said)
+    told = judgement.compare(curves[0], curves[1], "test_loss")
+    ratios = [
+        a[-1]["test_loss"] / b[-1]["test_loss"] for a, b in zip(curves[0].runs, curves[1].runs, strict=True)
+    ]
+    assert told.difference.mean == pytest.approx(math.exp(np.log(ratios).mean()))
 
 
 def test_findings_say_what_tuning_gave_and_what_the_seeds_can_find() -> None:

@@ -290,8 +290,8 @@ def _panel(
                 band = printed.low[kept], printed.high[kept]
                 theirs.append(Line(name, _darker(looks[name]), x, y, *band, kind="printed"))
     lines = ours + theirs
-    if what == "train_loss":
-        return Panel(title, "epoch", LOSS, lines, yscale="log")
+    if what in judgement.LOSSES:
+        return Panel(title, "epoch", LOSS if what == "train_loss" else "test loss", lines, yscale="log")
     finals = [one.curve.final(what).low for one in begun]
     finals = [x for x in finals if math.isfinite(x)]
     low = _bottom(min(finals, default=0.0))

@@ -145,7 +145,7 @@ def _problem(plan: Plan, result: Result, comparisons: int) -> dict[str, Any]:
     ours = [(name, c) for name, c in named if c is result.best or c in result.decays]
     peers = [(name, c) for name, c in named if c in result.compared and c is not result.best]
     pairs = [
-        (a, b, *(judgement.compare(x, y, field, comparisons) for field in ("train_loss", "test_accuracy")))
+        (a, b, [judgement.compare(x, y, field, comparisons) for field in result.fields])
         for (a, x), (b, y) in (product(ours, peers) if result.best else combinations(peers, 2))
     ]
     return {

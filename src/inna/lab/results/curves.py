@@ -91,12 +91,13 @@ class Result:
 
     @property
     def fields(self) -> list[str]:
-        """What optimizers are compared in: training loss, and test accuracy unless the task measures none."""
-        named = [curve for _, curve in self.named]
-        measured = self.problem.task is None or any(
-            np.isfinite(curve.series("test_accuracy")).any() for curve in named
-        )
-        return ["train_loss", "test_accuracy"] if measured else ["train_loss"]
+        """What optimizers are compared in: training loss, and test accuracy, or test loss without any."""
+        measured = [
+            field
+            for field in ("test_accuracy", "test_loss")
+            if self.problem.task is None or any(np.isfinite(c.series(field)).any() for _, c in self.named)
+        ]
+        return ["train_loss", *measured[:1]]
 
     @property
     def candidates(self) -> list[Curve]:

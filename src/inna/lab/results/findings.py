@@ -15,7 +15,7 @@ RATIO = 0.9
 """Of two losses: how many seeds it takes to see it is said."""
 HALF = 0.5
 """Of two losses: where not even this is seen, the seeds are few."""
-FIELDS = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
+FIELDS = {"train_loss": "training loss", "test_accuracy": "test accuracy", "test_loss": "test loss"}
 
 
 def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list[str]:
@@ -104,7 +104,7 @@ def _compare(
         why = f"of the runs diverged: {', '.join(lost)}" if lost else "there are no runs to compare"
         return f"{subject} in {FIELDS[told.field]}: {why}."
     d = told.difference
-    loss = told.field == "train_loss"
+    loss = told.field in judgement.LOSSES
     digits, mean, what = (".3g", "geometric means ", "ratio") if loss else (".4f", "means ", "difference")
     a, b = told.means
     seeds = f"{d.seeds} paired seed{'s' if d.seeds > 1 else ''}"

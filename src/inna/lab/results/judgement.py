@@ -128,7 +128,7 @@ class Comparison:
     """Two curves after an epoch: the paired difference over the seeds that both have.
 
     The runs of a seed share their initial weights and mini-batches, so they are compared in pairs: as the
-    ratio of their training losses (geometric mean; below 1 is ahead) or the difference of their test
+    ratio of their losses (geometric mean; below 1 is ahead) or the difference of their test
     accuracies (above 0 is ahead). The verdict is whether the interval excludes 1, or 0.
     """
 
@@ -150,7 +150,7 @@ def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Com
     Args:
         ours: a curve.
         theirs: the other.
-        field: "train_loss" or "test_accuracy".
+        field: "train_loss", "test_loss" or "test_accuracy".
         comparisons: how many shall err with probability 1 - `CONFIDENCE` at most, together: see `family`.
     """
     mine, other = ours.series(field), theirs.series(field)
@@ -163,7 +163,7 @@ def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Com
         return Comparison(
             field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
         )
-    if field == "train_loss":
+    if field in LOSSES:
         logs = np.log(np.maximum(a, TINY)) - np.log(np.maximum(b, TINY))
         difference, size = geometric_interval(np.exp(logs), comparisons), logs
         ahead, behind = difference.high < 1, difference.low > 1
@@ -181,7 +181,7 @@ def family(results: Sequence[Result]) -> int:
 
     With candidates every candidate against every peer, and each of its decays, as if all had been run,
     since the best is chosen by the losses that are then compared; without, every optimizer against every
-    other, since any may come out lowest. Each in training loss and in test accuracy.
+    other, since any may come out lowest. Each in training loss, and in test accuracy or test loss.
     """
     pairs = 0
     for result in results:
