@@ -166,6 +166,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
 
 FULL_DISK = """
 import resource, sys
+import inna.torch  # PyTorch 2.9 writes longer files of its own when it is imported
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 from inna.__main__ import main
 sys.argv[0] = "inna"

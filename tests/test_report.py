@@ -20,6 +20,7 @@ from inna.lab import archive, data, export, plan, protocol, records
 from inna.lab.reporting import figures
 from inna.lab.reporting.page import publish
 from made_results import result as made
+from short_plan import until
 
 HOSTILE = "<script>alert(1)</script><b>&$k^-1"
 CONTENT: dict[str, Any] = {
@@ -132,7 +133,7 @@ def opened(page: Any, folder: Path) -> None:
     page.set_default_timeout(120_000)  # a busy machine is no failure
     page.goto(f"file://{folder}/report.html")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")  # else only what is looked at is drawn
-    page.wait_for_function(DRAWN)
+    until(lambda: page.evaluate(DRAWN))  # `wait_for_function` needs eval, which the page forbids
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ def test_on_a_phone_every_opened_table_fits(done: Path, browser: Any) -> None:
     opened(page, done)
     for summary in page.locator("summary").all():
         summary.click()
-    page.wait_for_function(f"document.querySelectorAll('.under table').length === {panels(done)}")
+    page.locator(".under table").nth(panels(done) - 1).wait_for(state="attached")
     edges = "[...document.querySelectorAll('table, th, td')].map(one => one.getBoundingClientRect().right)"
     assert max(page.evaluate(edges)) <= 390
     wide = "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth).length"
@@ -245,10 +246,10 @@ def test_the_axis_is_linear_at_a_click_and_a_curve_can_be_hidden(page: Any) -> N
     plot = figure.locator(".plot")
     assert plot.evaluate("plot => plot.layout.yaxis.type") == "log"
     figure.locator(".scale").uncheck()
-    page.wait_for_function("plot => plot.layout.yaxis.type === 'linear'", arg=plot.element_handle())
+    until(lambda: plot.evaluate("plot => plot.layout.yaxis.type") == "linear")
     figure.locator(".legendtoggle").first.click()
     hidden = "plot => plot.data.filter(t => t.visible === 'legendonly').length === 2"  # with its band
-    page.wait_for_function(hidden, arg=plot.element_handle())
+    until(lambda: plot.evaluate(hidden))
 
 
 def test_the_report_of_what_is_on_the_disk_is_that_of_the_run(copy: Path, inna: Callable[..., Told]) -> None:
