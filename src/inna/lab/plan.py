@@ -410,6 +410,11 @@ class Plan(_Training):
             raise ValueError("trials need selection_epochs above 0, after which they are compared")
 
     @property
+    def criterion(self) -> str:
+        """What chooses the step, or the trial, in words."""
+        return f"{'validation' if self.validation else 'training'} loss after {self.selection_epochs} epochs"
+
+    @property
     def choosing_seeds(self) -> tuple[int, ...]:
         """The seeds of the short runs."""
         return self.selection_seeds or self.seeds

@@ -40,17 +40,14 @@ def settled(setting: Setting) -> str:
 
 def choice(plan: Plan) -> str:
     """How gamma_0, or the best trial, was chosen."""
-    criterion = (
-        f"mean {'validation' if plan.validation else 'training'} loss after {plan.selection_epochs} epochs"
-    )
     if plan.trials:
         return (
             f"Each optimizer had {plan.trials} trials from its space ({plan.sampler}); the one with the "
-            f"smallest {criterion} was trained for long. The test data had no part in that."
+            f"smallest mean {plan.criterion} was trained for long. The test data had no part in that."
         )
     if plan.selection_epochs == 0:
         return "γ₀ was given."
-    return f"γ₀ is the step with the smallest {criterion}; the test data had no part in that."
+    return f"γ₀ is the step with the smallest mean {plan.criterion}; the test data had no part in that."
 
 
 def schedule(setting: Setting) -> str:

@@ -150,14 +150,14 @@ def _sensitivity(plan: Plan, result: Result) -> list[str]:
     if len(best) > 1:
         low, high = min(best), max(best)
         said.append(
-            f"With the best γ₀ tried for each, the candidates' mean {_criterion(plan)} lies between "
+            f"With the best γ₀ tried for each, the candidates' mean {plan.criterion} lies between "
             f"{low:.3g} and {high:.3g}: a factor of {high / low:.2g} between the best and the worst of them."
         )
     shown = [name for name, c in result.named if c in result.compared and name in found]
     if shown:
         spans = [f"{name} {found[name].low:g} to {found[name].high:g}" for name in shown]
         said.append(
-            f"The steps γ₀ around the best with a mean {_criterion(plan)} "
+            f"The steps γ₀ around the best with a mean {plan.criterion} "
             f"of at most {judgement.GOOD:g} times the best's: {'; '.join(spans)}."
         )
     edges = [name for name in found if found[name].on_edge]
@@ -167,10 +167,6 @@ def _sensitivity(plan: Plan, result: Result) -> list[str]:
             f"{', '.join(edges)}."
         )
     return said
-
-
-def _criterion(plan: Plan) -> str:
-    return f"{'validation' if plan.validation else 'training'} loss after {plan.selection_epochs} epochs"
 
 
 def _search(result: Result) -> list[str]:
@@ -196,7 +192,7 @@ def _budget(plan: Plan, result: Result) -> list[str]:
             for g in [judgement.geometric_interval(best[0] / np.maximum(best[-1], judgement.TINY))]
         ]
         said.append(
-            f"What tuning gave: the expected {_criterion(plan)} with one "
+            f"What tuning gave: the expected {plan.criterion} with one "
             f"{'trial' if plan.trials else 'γ₀ drawn from the grid'}, over that of the best of "
             f"{'all trials' if plan.trials else 'the whole grid'} (geometric mean over the "
             f"seeds, 95 % interval): {'; '.join(gains)}."
