@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from .formats import Images, Labels
 from .official import DataError, Source, expanded, home
 from .sources import DATASETS
+from .sources import EMBEDDED as EMBEDDED  # where they were, and still are
+from .sources import Registered as Registered
 
 __all__ = ["Dataset", "check_name", "load"]
 
