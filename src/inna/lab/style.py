@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from .files import write_atomically
@@ -20,12 +22,16 @@ SETTINGS: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "svg.ha
 
 def save(fig: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG, whole or not at all."""
-    paths = []
-    for suffix, options in (("png", {"dpi": 110}), ("svg", {"metadata": {"Date": None}})):
-        buffer = io.BytesIO()
-        with mpl.rc_context(SETTINGS):
-            fig.savefig(buffer, format=suffix, **options)
+    png, svg = io.BytesIO(), io.BytesIO()
+    with mpl.rc_context(SETTINGS):  # the canvases themselves: savefig draws twice for each
+        fig.set_dpi(110)
+        agg: Any = FigureCanvasAgg(fig)
+        agg.print_png(png)
         fig.set_layout_engine("none")  # laid out once, for both
-        paths.append(folder / f"{name}.{suffix}")
-        write_atomically(paths[-1], buffer.getvalue())
+        fig.set_dpi(72)
+        vector: Any = FigureCanvasSVG(fig)
+        vector.print_svg(svg, metadata={"Date": None})
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    for path, content in zip(paths, (png, svg), strict=True):
+        write_atomically(path, content.getvalue())
     return paths
