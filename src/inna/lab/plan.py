@@ -328,6 +328,8 @@ class Plan(_Training):
     description: str = ""
     problems: Annotated[tuple[Problem, ...], Field(min_length=1)]
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)]
+    schedule: Schedule | None = None
+    """Of the settings that have neither a schedule nor q of their own."""
     decays: tuple[Decay, ...] = ()
     """The other q with which the best candidate is run (Figure 4)."""
     init: str = "glorot_normal"
@@ -362,6 +364,15 @@ class Plan(_Training):
     autocast to bfloat16 in training. Weights stay float32, and so does what is evaluated."""
     modules: tuple[str, ...] = ()
     """Folders in which own modules and data are looked up; that of the plan's file is always the first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_schedule(cls, content: Any) -> Any:
+        shared = content.get("schedule") if isinstance(content, dict) else None
+        settings = content.get("settings") if shared is not None else None
+        if not isinstance(settings, list | tuple):
+            return content
+        return {**content, "settings": [_scheduled(setting, shared) for setting in settings]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -466,6 +477,14 @@ class Plan(_Training):
             label_smoothing=self.label_smoothing,
             **{name: getattr(resolved, name) for name in SETTINGS_OWN},
         )
+
+
+def _scheduled(setting: Any, shared: Any) -> Any:
+    if not isinstance(setting, dict):
+        return setting
+    space = setting.get("space")
+    own = {*setting, *(space if isinstance(space, dict) else ())}
+    return setting if own & {"q", "schedule"} else {**setting, "schedule": shared}
 
 
 def _check_smoothing(share: float, loss: str, problems: Sequence[Problem]) -> None:
