@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 
 from inna.lab import plan
-from inna.lab.plan import Problem
+from inna.lab.plan import Hypothesis, Plan, PlanError, Problem, validated
+from inna.lab.reporting.leaderboard import standings
 from inna.lab.results import design, judgement, paper
 from inna.lab.results.curves import Curve, GridPoint, Result, Summary, decayed
-from inna.lab.results.findings import findings, unfinished
+from inna.lab.results.findings import declared, findings, unfinished
 from made_results import curve, result, run, with_the_papers_settings
 
 QUICK = with_the_papers_settings("quick")
@@ -365,3 +366,95 @@ def test_what_is_missing_is_told() -> None:
     assert said.startswith("mnist5k-lenet5 is not at its end.")
     assert "2 that choose γ₀ and 1 of all epochs (INNA, Adam)" in said
     assert unfinished([]) == []
+
+
+def with_test_losses(*levels: float) -> list[Curve]:
+    """Optimizers whose training losses are alike and whose test losses are not."""
+    made = []
+    for i, level in enumerate(levels):
+        rows = [run([2.0, 1.0 + 0.01 * seed]) for seed in range(5)]
+        for seed, one in enumerate(rows):
+            one[-1]["test_loss"] = level * (1 + 0.02 * ((seed + i) % 3))
+        setting = SETTING.model_copy(update={"label": f"number {i}", "role": "peer"})
+        made.append(Curve(setting, [], 0.1, rows))
+    return made
+
+
+def test_who_is_judged_by_the_test_loss_is_ranked_and_compared_in_it() -> None:
+    found = Result(QUICK.problems[0], with_test_losses(3.0, 2.0, 4.0), [], None, "test_loss")
+    assert found.fields == ["test_loss", "test_accuracy"]
+    assert found.drawn == ["train_loss", "test_accuracy"]
+    said = findings(QUICK, found)
+    assert said[0].startswith("The lowest test loss (geometric mean over the seeds) is that of number 1: 2.0")
+    assert any(s.startswith("number 1 is ahead of number 0 in test loss") for s in said)
+    assert any("a ratio of the test losses of" in s for s in said)
+    assert [one.label for one in standings([found])] == ["number 1", "number 0", "number 2"]
+    assert [one.ratio > 1.4 for one in standings([found])] == [False, True, True]
+
+
+def test_a_plan_that_validates_judges_by_the_test_loss_unless_it_says_otherwise() -> None:
+    content = QUICK.model_dump(mode="json")
+    assert QUICK.lead == "train_loss"
+    assert validated(Plan, {**content, "validation": 0.1}).lead == "test_loss"
+    assert validated(Plan, {**content, "validation": 0.1, "judged_by": "train_loss"}).lead == "train_loss"
+
+
+def test_declared_hypotheses_are_tested_one_sided_and_corrected_together() -> None:
+    claims = [
+        {"ahead": "number 1", "of": "number 0"},
+        {"ahead": "number 0", "of": "number 1"},
+        {"ahead": "number 0", "of": "number 2", "field": "train_loss"},
+        {"ahead": "number 1", "of": "number 2", "field": "test_accuracy"},
+    ]
+    curves = with_test_losses(3.0, 2.0, 4.0)
+    for seed, one in enumerate(curves[1].runs):
+        one[-1]["test_accuracy"] += 0.1 + 0.01 * seed
+    told = QUICK.model_copy(update={"hypotheses": tuple(Hypothesis.model_validate(c) for c in claims)})
+    found = Result(QUICK.problems[0], curves, [], None)
+    said = declared(told, [found])
+    logs = np.log([one[-1]["test_loss"] for one in curves[1].runs])
+    logs -= np.log([one[-1]["test_loss"] for one in curves[0].runs])
+    p = stats.ttest_1samp(logs, 0, alternative="less").pvalue
+    assert said[0] == (
+        f"Declared: number 1 is ahead of number 0 in test loss on mnist5k-lenet5: found (ratio "
+        f"{math.exp(logs.mean()):.3g} over 5 paired seeds; one-sided p = {p:.2g}, after "
+        f"Holm's correction over 4 tests {4 * p:.2g}, level 0.05)."
+    )
+    verdicts = [" not found (" in sentence for sentence in said]
+    assert verdicts == [False, True, True, False]
+    lost = dataclasses.replace(curves[0], runs=[run([2.0, None]), *curves[0].runs[1:]])
+    (first, *_) = declared(told, [dataclasses.replace(found, curves=[lost, *curves[1:]])])
+    assert "not found (a run diverged, or there are fewer than two seeds; one-sided p = 1" in first
+    waiting = declared(told, [found], [QUICK.long_run(QUICK.problems[0], QUICK.settings[0], 0.1, 0)])
+    assert waiting == ["The hypotheses of the plan are tested when it is at its end."]
+    assert declared(QUICK, [found]) == []
+
+
+def test_declared_tests_of_equal_optimizers_rarely_find_anything() -> None:
+    draw = np.random.default_rng(1)
+    claims = [Hypothesis(ahead=f"number {i}", of="number 0", field="train_loss") for i in (1, 2, 3)]
+    told = QUICK.model_copy(update={"hypotheses": tuple(claims)})
+    studies = 500
+    wrong = sum(
+        any(
+            ": found (" in s for s in declared(told, [Result(QUICK.problems[0], equal(draw, 4, 0), [], None)])
+        )
+        for _ in range(studies)
+    )
+    assert wrong / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"ahead": "SGD", "of": "SGD"}, "a hypothesis compares two settings, got 'SGD' twice"),
+        ({"ahead": "SGD", "of": "LION"}, "unknown setting of a hypothesis 'LION': choose from INNA"),
+        (
+            {"ahead": "SGD", "of": "ADAM", "field": "loss"},
+            r"hypotheses\.0\.field: .*'train_loss'.*, got 'loss'",
+        ),
+    ],
+)
+def test_hypotheses_name_two_settings_of_the_plan(claim: dict[str, str], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        validated(Plan, {**QUICK.model_dump(mode="json"), "hypotheses": [claim]})

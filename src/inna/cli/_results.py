@@ -29,7 +29,7 @@ def show_status(folder: FolderArgument) -> None:
     table = Table(title=str(folder))
     table.add_column("problem")
     table.add_column("optimizer")
-    for heading in ("choosing gamma_0, runs", "gamma_0", "epochs", "diverged", "at work"):
+    for heading in ("choosing, runs", "gamma_0", "epochs", "diverged", "at work"):
         table.add_column(heading, justify="right")
     for line in found.lines:
         table.add_row(

@@ -95,6 +95,7 @@ Sampling = Literal["epochs", "independent"]
 Loss = Literal["cross_entropy", "clipped_cross_entropy"]
 TrainLoss = Literal["evaluated", "running"]
 Precision = Literal["float32", "tf32", "bfloat16"]
+Lead = Literal["train_loss", "test_loss"]
 Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
 DecayOn = Literal["all", "matrices"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -242,6 +243,15 @@ class Setting(_Data):
         return self.optimizer.rpartition(".")[2].lower() == "adam"
 
 
+class Hypothesis(_Data):
+    """What a plan declares before it runs: one optimizer is ahead of another, tested one-sided."""
+
+    ahead: Name
+    """The label of a setting."""
+    of: Name
+    field: Literal["train_loss", "test_loss", "test_accuracy"] = "test_loss"
+
+
 class Evaluation(StrEnum):
     """When a run evaluates what: one that serves to choose gamma_0 never looks at the test data."""
 
@@ -357,6 +367,11 @@ class Plan(_Training):
     max_extensions: Whole = 2
     """How often the grid grows while its best point lies on its edge."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    judged_by: Lead | None = None
+    """What ranks the optimizers: the test loss where a validation loss chose, else the training loss."""
+    hypotheses: tuple[Hypothesis, ...] = ()
+    level: Annotated[float, Field(gt=0, lt=0.5), BeforeValidator(_number)] = 0.05
+    """How often the tests of the hypotheses, those of all problems together, may find what is not there."""
     threads: Count = 1
     device: str = "cpu"
     precision: Precision = "float32"
@@ -397,6 +412,12 @@ class Plan(_Training):
                     "steps: give it one step, or say after how many epochs to choose"
                 )
         self._check_choice()
+        labels = [setting.label for setting in self.settings]
+        for told in self.hypotheses:
+            for label in (told.ahead, told.of):
+                _known("setting of a hypothesis", label, labels)
+            if told.ahead == told.of:
+                raise ValueError(f"a hypothesis compares two settings, got {told.of!r} twice")
         if self.decays and all(setting.role == "peer" for setting in self.settings):
             raise ValueError(
                 f"the decays {list(self.decays)} are for the best candidate: give some setting that role"
@@ -424,6 +445,11 @@ class Plan(_Training):
     def criterion(self) -> str:
         """What chooses the step, or the trial, in words."""
         return f"{'validation' if self.validation else 'training'} loss after {self.selection_epochs} epochs"
+
+    @property
+    def lead(self) -> Lead:
+        """The loss that ranks the optimizers."""
+        return self.judged_by or ("test_loss" if self.validation else "train_loss")
 
     @property
     def choosing_seeds(self) -> tuple[int, ...]:

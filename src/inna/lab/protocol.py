@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import search
-from .plan import Plan, Problem, Run, Setting
+from .plan import Lead, Plan, Problem, Run, Setting
 from .records import Record, RecordError, RunFolder, is_last
 from .results.curves import Curve, GridPoint, Result, decayed
 
@@ -43,16 +43,28 @@ def reproduce(plan: Plan, runner: Runner, figures: Collection[int]) -> list[Resu
     results = []
     for problem in plan.problems:
         curves = _curves(plan, runner, problem, candidates + peers)
-        best = min(curves[: len(candidates)], key=_final_loss, default=None)
+        standing = _chosen_loss if plan.validation else _final_loss
+        best = min(curves[: len(candidates)], key=standing, default=None)
         decays = [] if best is None else [decayed(best.setting, q) for q in plan.decays]
         variants = _curves(plan, runner, problem, decays) if 4 in figures else []
-        results.append(Result(problem, curves, variants, best))
+        results.append(Result(problem, curves, variants, best, _lead(plan, curves)))
     return results
+
+
+def _lead(plan: Plan, curves: list[Curve]) -> Lead:
+    """A task may have no test loss."""
+    records = [record for curve in curves for run in curve.runs for record in run]
+    return plan.lead if any(record[plan.lead] is not None for record in records) else "train_loss"
 
 
 def _final_loss(curve: Curve) -> float:
     mean = curve.final("train_loss").mean
     return math.inf if math.isnan(mean) else mean
+
+
+def _chosen_loss(curve: Curve) -> float:
+    best = _best(curve.grid)
+    return math.inf if best is None else best.mean
 
 
 def _curves(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[Curve]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ..plan import Plan, Run
 from ..results import judgement
 from ..results.curves import Result
-from ..results.findings import findings, unfinished
+from ..results.findings import declared, findings, unfinished
 from . import drawing, figures, page
 
 if TYPE_CHECKING:
@@ -70,4 +70,5 @@ class Experiment:
         """What the records show, in sentences; first what is missing."""
         comparisons = judgement.family(self.results)
         found = [findings(self.plan, result, comparisons) for result in self.results]
-        return unfinished(self.missing) + [sentence for sentences in found for sentence in sentences]
+        first = unfinished(self.missing) + declared(self.plan, self.results, self.missing)
+        return first + [sentence for sentences in found for sentence in sentences]

@@ -253,7 +253,7 @@ def _loss_and_accuracy(
     plan: Plan, result: Result, curves: Sequence[Curve], looks: Mapping[str, Look]
 ) -> list[Panel]:
     shown = [_shown(curve) for curve in curves]
-    return [_panel(plan, result, _title(result), shown, f, looks) for f in result.fields]
+    return [_panel(plan, result, _title(result), shown, f, looks) for f in result.drawn]
 
 
 class _Shown(NamedTuple):

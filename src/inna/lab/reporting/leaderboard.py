@@ -23,7 +23,7 @@ class Standing:
     loss: float
     """The geometric mean of the training losses after the last epoch."""
     ratio: float
-    """Of the losses to those of the lowest, in pairs by seed."""
+    """Of the losses that rank, training or test losses, to those of the lowest, in pairs by seed."""
     beside: str
     """What the comparison with the lowest says."""
     level: bool
@@ -54,7 +54,7 @@ class Overall:
 
 
 def standings(results: Sequence[Result]) -> list[Standing]:
-    """The optimizers of each problem, the lowest training loss first.
+    """The optimizers of each problem, the lowest loss of `Result.lead` first.
 
     A verdict counts all comparisons of the report, the choice of the lowest included: `judgement.family`.
     """
@@ -62,19 +62,19 @@ def standings(results: Sequence[Result]) -> list[Standing]:
     found = []
     for result in results:
         named = {name: curve for name, curve in result.named if curve.counted}
-        losses = {name: judgement.typical(curve, "train_loss") for name, curve in named.items()}
+        losses = {name: judgement.typical(curve, result.lead) for name, curve in named.items()}
         order = sorted(named, key=lambda name: (math.isnan(losses[name]), losses[name]))
         worst = [target.loss for target in judgement.targets(result) if target.end_of is not None]
         for name in order:
             curve, first = named[name], order[0]
-            told = judgement.compare(curve, named[first], "train_loss", comparisons)
+            told = judgement.compare(curve, named[first], result.lead, comparisons)
             beside = "lowest" if name == first else f"{told.verdict} the lowest"
             taken = curve.series("seconds")[:, 1:]
             found.append(
                 Standing(
                     result.problem.name,
                     name,
-                    losses[name],
+                    judgement.typical(curve, "train_loss"),
                     told.difference.mean,
                     beside if math.isfinite(losses[name]) else "diverged",
                     math.isfinite(losses[name]) and (name == first or told.verdict == LEVEL),

@@ -18,7 +18,7 @@ from ..files import write_atomically
 from ..plan import Plan, Run
 from ..results import judgement, paper
 from ..results.curves import Curve, Result
-from ..results.findings import findings, unfinished
+from ..results.findings import declared, findings, unfinished
 from . import circumstances, drawing, figures, interactive, leaderboard
 
 __all__ = ["publish", "rows", "unfinished"]
@@ -56,6 +56,7 @@ def publish(
         version=__version__,
         infinite=math.inf,
         missing=unfinished(missing),
+        declared=declared(plan, results, missing),
         settings=[
             (s.label, s.optimizer, circumstances.settled(s), circumstances.schedule(s), s.role)
             for s in plan.settings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..plan import Problem, Setting
+from ..plan import Lead, Problem, Setting
 
 __all__ = ["Curve", "GridPoint", "Result", "Summary", "decay_label", "decayed"]
 
@@ -87,17 +87,27 @@ class Result:
     curves: list[Curve]
     decays: list[Curve]
     best: Curve | None
-    """The candidate with the smallest final mean training loss; None in a plan without candidates."""
+    """The candidate with the smallest final mean training loss, or with the smallest validation loss where
+    that chooses; None in a plan without candidates."""
+    lead: Lead = "train_loss"
+    """The loss that ranks the optimizers."""
 
     @property
-    def fields(self) -> list[str]:
-        """What optimizers are compared in: training loss, and test accuracy, or test loss without any."""
+    def drawn(self) -> list[str]:
+        """What is drawn over the epochs: training loss, and test accuracy, or test loss without any."""
         measured = [
             field
             for field in ("test_accuracy", "test_loss")
             if self.problem.task is None or any(np.isfinite(c.series(field)).any() for _, c in self.named)
         ]
         return ["train_loss", *measured[:1]]
+
+    @property
+    def fields(self) -> list[str]:
+        """What optimizers are compared in: the loss that ranks them first, then what else is drawn."""
+        if self.lead == "train_loss":
+            return self.drawn
+        return [self.lead, "test_accuracy" if "test_accuracy" in self.drawn else "train_loss"]
 
     @property
     def candidates(self) -> list[Curve]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Effect", "OneSided", "detectable", "effect", "one_sided", "power", "seeds_for"]
+__all__ = ["Effect", "OneSided", "detectable", "effect", "holm", "one_sided", "power", "seeds_for"]
 
 MOST = 10_000
 """More seeds than this nobody runs."""
@@ -55,6 +55,32 @@ def one_sided(differences: ArrayLike, *, level: float = 0.05, margin: float = 0.
     high = mean + float(stdtrit(n - 1, 1 - level)) * error
     p = float(stdtr(n - 1, (mean + margin) / error)) if error else float(mean >= -margin)
     return OneSided(mean, high, p, p < level, n)
+
+
+def holm(ps: ArrayLike) -> list[float]:
+    """The p-values of several tests, corrected so that together they err no more often than their level.
+
+    The smallest is multiplied by the number of tests, the next by one less, and so on; none becomes smaller
+    than the one before it, nor greater than 1.
+
+    Raises:
+        ValueError: a p-value lies outside of [0, 1].
+
+    Example:
+        >>> holm([0.01, 0.2, 0.02])
+        [0.03, 0.2, 0.04]
+
+    Reference:
+        Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979).
+    """
+    x = np.asarray(ps, dtype=float).ravel()
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError(f"p-values lie between 0 and 1, got {ps!r}")
+    order = np.argsort(x, kind="stable")
+    corrected = np.minimum(np.maximum.accumulate(x[order] * np.arange(len(x), 0, -1)), 1)
+    found = np.empty(len(x))
+    found[order] = corrected
+    return [float(p) for p in found]
 
 
 def power(effect: float, seeds: int, *, level: float = 0.05, comparisons: int = 1) -> float:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..plan import Evaluation, Plan, Run
+from ..plan import Evaluation, Hypothesis, Plan, Run
 from . import design, judgement, paper
 from .curves import Curve, Result
 
-__all__ = ["findings", "unfinished"]
+__all__ = ["declared", "findings", "unfinished"]
 
 RATIO = 0.9
 """Of two losses: how many seeds it takes to see it is said."""
@@ -30,21 +30,22 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
         field: {name: mean for name, c in result.named if math.isfinite(mean := judgement.typical(c, field))}
         for field in FIELDS
     }
-    if not finals["train_loss"]:
+    ranked = finals[result.lead]
+    if not ranked:
         begun = any(curve.counted for _, curve in result.named)
         return ["Every run diverged." if begun else "No long run has begun."]
-    lowest = min(finals["train_loss"], key=lambda name: finals["train_loss"][name])
+    lowest = min(ranked, key=lambda name: ranked[name])
     accuracies = finals["test_accuracy"]
     highest = max(accuracies, key=lambda name: accuracies[name], default=None)
     return [
-        f"The lowest training loss (geometric mean over the seeds) is that of {lowest}: "
-        f"{finals['train_loss'][lowest]:.4g}.",
+        f"The lowest {FIELDS[result.lead]} (geometric mean over the seeds) is that of {lowest}: "
+        f"{ranked[lowest]:.4g}.",
         *(
             [f"The highest mean test accuracy is that of {highest}: {accuracies[highest]:.4f}."]
             if highest
             else []
         ),
-        *_comparisons(result, lowest, comparisons or judgement.family([result])),
+        *_comparisons(plan, result, lowest, comparisons or judgement.family([result])),
         *_time(result),
         *_sensitivity(plan, result),
         *_search(result),
@@ -52,6 +53,40 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
         *_power(plan, result, comparisons or judgement.family([result])),
         *_printed(plan, result),
     ]
+
+
+def declared(plan: Plan, results: Sequence[Result], missing: Sequence[Run] = ()) -> list[str]:
+    """What came of the plan's hypotheses, a sentence for each on each problem.
+
+    Student's one-sided test over the paired seeds, corrected by Holm over all of them. Where one of ours
+    diverged, or a pair of seeds is missing, nothing is found.
+    """
+    if not plan.hypotheses:
+        return []
+    if missing:
+        return ["The hypotheses of the plan are tested when it is at its end."]
+    tests = [_tested(plan, told, result) for result in results for told in plan.hypotheses]
+    corrected = design.holm([p for _, _, p in tests])
+    return [
+        f"{claim}: {'found' if p < plan.level else 'not found'} ({what}; one-sided p = {alone:.2g}, after "
+        f"Holm's correction over {len(tests)} tests {p:.2g}, level {plan.level:g})."
+        for (claim, what, alone), p in zip(tests, corrected, strict=True)
+    ]
+
+
+def _tested(plan: Plan, told: Hypothesis, result: Result) -> tuple[str, str, float]:
+    """The claim, what was measured, and the p-value."""
+    named = dict(result.named)
+    claim = f"Declared: {told.ahead} is ahead of {told.of} in {FIELDS[told.field]} on {result.problem.name}"
+    a, b = judgement.paired(named[told.ahead], named[told.of], told.field)
+    size = judgement.differences(a, b, told.field)
+    if len(size) < 2 or not np.isfinite(size).all():
+        return claim, "a run diverged, or there are fewer than two seeds", 1.0
+    loss = told.field in judgement.LOSSES
+    p = design.one_sided(size if loss else -size, level=plan.level).p
+    mean = float(size.mean())
+    what = f"ratio {math.exp(mean):.3g}" if loss else f"difference {mean:+.4f}"
+    return claim, f"{what} over {len(size)} paired seeds", p
 
 
 def unfinished(missing: Sequence[Run]) -> list[str]:
@@ -70,7 +105,7 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
     return said
 
 
-def _comparisons(result: Result, lowest: str, comparisons: int) -> list[str]:
+def _comparisons(plan: Plan, result: Result, lowest: str, comparisons: int) -> list[str]:
     """The best candidate against its peers, and its k^-1/4 against ADAM; or the lowest loss against all."""
     named = dict(result.named)
     best = result.best.setting.label if result.best else lowest
@@ -87,7 +122,7 @@ def _comparisons(result: Result, lowest: str, comparisons: int) -> list[str]:
         if all(named[x].counted or named[x].diverged for x in (a, b))  # the others have not begun
     ]
     chosen_from = sum(bool(curve.counted) for curve in result.candidates)
-    if chosen_from > 1 and peers:
+    if chosen_from > 1 and peers and not plan.validation:
         said.append(
             f"{best} was chosen among {chosen_from} candidates by these same training losses, "
             "which favours it; the intervals count the comparisons of all of them."
@@ -224,7 +259,7 @@ def _power(plan: Plan, result: Result, comparisons: int) -> list[str]:
     few = "Few seeds: " if least > -math.log(HALF) else ""
     return [
         f"{few}{seeds} seeds and {comparisons} comparisons find, with probability 0.8, a ratio of the "
-        f"training losses of {math.exp(-least):.2g}; a ratio of {RATIO:g} takes {needed} seeds. The "
+        f"{FIELDS[result.lead]}es of {math.exp(-least):.2g}; a ratio of {RATIO:g} takes {needed} seeds. The "
         f"logarithm of the ratio of a seed has a standard deviation of {spread:.2g} (median of the pairs)."
     ]
 

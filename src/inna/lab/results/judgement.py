@@ -28,10 +28,12 @@ __all__ = [
     "Sensitivity",
     "Target",
     "compare",
+    "differences",
     "epochs_to",
     "family",
     "geometric_interval",
     "interval",
+    "paired",
     "profile",
     "seconds_to",
     "sensitivity",
@@ -156,24 +158,39 @@ def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Com
     mine, other = ours.series(field), theirs.series(field)
     epoch = min(mine.shape[1], other.shape[1]) - 1
     mine, other = mine[:, epoch], other[:, epoch]
-    seeds = sorted(set(ours.counted) & set(theirs.counted))
-    a = np.array([mine[ours.counted.index(seed)] for seed in seeds])
-    b = np.array([other[theirs.counted.index(seed)] for seed in seeds])
-    if not seeds or np.isnan([*mine, *other]).any():
+    a, b = paired(ours, theirs, field)
+    if not len(a) or np.isnan([*mine, *other]).any():
         return Comparison(
-            field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
+            field, epoch, Interval(math.nan, math.nan, math.nan, len(a)), "cannot be compared with", False
         )
+    size = differences(a, b, field)
     if field in LOSSES:
-        logs = np.log(np.maximum(a, TINY)) - np.log(np.maximum(b, TINY))
-        difference, size = geometric_interval(np.exp(logs), comparisons), logs
+        difference = geometric_interval(np.exp(size), comparisons)
         ahead, behind = difference.high < 1, difference.low > 1
     else:
-        difference, size = interval(a - b, comparisons), a - b
+        difference = interval(size, comparisons)
         ahead, behind = difference.low > 0, difference.high < 0
     overlap = bool(mine.min() <= other.max() and other.min() <= mine.max())
     verdict: Verdict = "ahead of" if ahead else "behind" if behind else "shows no difference from"
-    effect = design.effect(size) if len(seeds) > 1 else None
+    effect = design.effect(size) if len(a) > 1 else None
     return Comparison(field, epoch, difference, verdict, overlap, effect, (_mean(a, field), _mean(b, field)))
+
+
+def paired(ours: Curve, theirs: Curve, field: str) -> tuple[Floats, Floats]:
+    """What both came to, over the seeds that both have, at the last epoch that both have come to."""
+    mine, other = ours.series(field), theirs.series(field)
+    epoch = min(mine.shape[1], other.shape[1]) - 1
+    seeds = sorted(set(ours.counted) & set(theirs.counted))
+    a = [mine[ours.counted.index(seed), epoch] for seed in seeds]
+    b = [other[theirs.counted.index(seed), epoch] for seed in seeds]
+    return np.array(a), np.array(b)
+
+
+def differences(ours: Floats, theirs: Floats, field: str) -> Floats:
+    """Seed by seed: of the logarithms of losses, or of accuracies."""
+    if field in LOSSES:
+        return np.asarray(np.log(np.maximum(ours, TINY)) - np.log(np.maximum(theirs, TINY)))
+    return ours - theirs
 
 
 def family(results: Sequence[Result]) -> int:
@@ -383,6 +400,6 @@ def spread(result: Result) -> float:
     NaN where there are no pairs with two seeds.
     """
     curves = [c for c in result.curves if c.counted and not c.diverged]
-    found = [compare(a, b, "train_loss") for a, b in combinations(curves, 2)]
+    found = [compare(a, b, result.lead) for a, b in combinations(curves, 2)]
     sizes = [told.effect.spread for told in found if told.effect is not None]
     return float(np.median(sizes)) if sizes else math.nan
