@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from inna import lab
 from inna.hyperparameters import from_adamw, from_memory
@@ -216,15 +217,25 @@ def test_a_comparison_takes_ranges_tasks_and_trials() -> None:
     assert found.settings[0].label == "adamw"
 
 
-@pytest.mark.parametrize("name", SPACES)
+LIBRARIES = {
+    "lion": "pytorch_optimizer.Lion",
+    "ademamix": "pytorch_optimizer.AdEMAMix",
+    "prodigy": "pytorch_optimizer.Prodigy",
+    "schedulefreeadamw": "pytorch_optimizer.ScheduleFreeAdamW",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree",
+}
+
+
+@pytest.mark.parametrize("name", [LIBRARIES.get(name, name) for name in SPACES])
 def test_each_known_space_is_sound_and_its_optimizer_takes_what_is_drawn(name: str) -> None:
     made = comparing.plan(
         [name], task="autoencoder", grid="0.1", trials=8, epochs=1, selection_epochs=1, seeds=[0]
     )
     for values in search.start(made, made.settings[0].space).ask():
         lr = values.pop("lr")
-        optimizer = optimizers.build(name, [torch.zeros(2, requires_grad=True)], lr, values)
-        assert optimizer.param_groups[0]["lr"] > 0
+        net = nn.Linear(3, 2)
+        optimizers.check_resumes(name, net, lr, values)
+        assert all(p.isfinite().all() for p in net.parameters())
 
 
 def test_an_optimizer_without_a_known_space_is_drawn_between_the_ends_of_the_grid() -> None:

@@ -144,6 +144,8 @@ def check_resumes(
 
 
 def _step(optimizer: Any, net: nn.Module, scale: float) -> None:
+    if hasattr(optimizer, "train"):
+        optimizer.train()
     for param in filter(lambda p: p.requires_grad, net.parameters()):
         param.grad = torch.linspace(-scale, scale, param.numel(), dtype=param.dtype).view_as(param)
     optimizer.step()
@@ -157,7 +159,9 @@ def _saved_and_read(state: dict[str, Any]) -> Any:
 
 
 def resolve(name: str) -> Any:
-    """The class behind a dotted path, or behind a bare name in `inna.torch` or `torch.optim` in any case.
+    """The class behind a dotted path, or behind a bare name in any case.
+
+    Bare names are looked up in `inna.torch`, `inna.lab.peers` and `torch.optim`, in this order.
 
     Raises:
         ValueError: there is no such optimizer.
@@ -168,7 +172,7 @@ def resolve(name: str) -> Any:
     """
     module, _, attribute = name.rpartition(".")
     if not module:
-        for place in ("inna.torch", "torch.optim"):
+        for place in ("inna.torch", "inna.lab.peers", "torch.optim"):
             for key, value in vars(__import__(place, fromlist=["_"])).items():
                 if key.lower() == attribute.lower() and _is_optimizer(value):
                     return value

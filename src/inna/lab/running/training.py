@@ -157,6 +157,8 @@ class Trainer:
         self.net = net.to(run.device)
         params = optimizers.parameters(self.net, run.weight_decay_on)
         self.optimizer = optimizers.build(run.optimizer, params, run.lr, run.options)
+        if hasattr(self.optimizer, "train"):  # schedule-free ones ask for it
+            self.optimizer.train()
         self.gammas = [float(group.get("lr", run.lr)) for group in self.optimizer.param_groups]
         averaging = get_ema_multi_avg_fn(run.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.net, multi_avg_fn=averaging) if run.ema else None
@@ -293,7 +295,23 @@ class Trainer:
     def _evaluate(self, split: Split) -> dict[str, float]:
         """The means over a split, the network in evaluation mode (dropout off)."""
         net = self.net if self.average is None else self.average.module
-        return self.task.evaluate(net.eval(), split, self.run.device)
+        with self._averaged_by_the_optimizer():
+            return self.task.evaluate(net.eval(), split, self.run.device)
+
+    @contextmanager
+    def _averaged_by_the_optimizer(self) -> Iterator[None]:
+        """The weights that a schedule-free optimizer evaluates; afterwards to the bit those it trains."""
+        modes: Any = self.optimizer
+        if not (hasattr(modes, "eval") and hasattr(modes, "train")):
+            yield
+            return
+        trained = [param.detach().clone() for param in self.net.parameters()]
+        modes.eval()
+        yield
+        modes.train()
+        with torch.no_grad():
+            for param, value in zip(self.net.parameters(), trained, strict=True):
+                param.copy_(value)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
