@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from inna import lab
 from inna.lab import comparing, data, records
@@ -138,6 +138,39 @@ def test_labels_are_smoothed_in_training_alone() -> None:
         a_run(loss="clipped_cross_entropy", label_smoothing=0.3)
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_images_are_mirrored_and_moved_in_training_alone(layout: torch.memory_format) -> None:
+    task = Images(a_run(flip=True, crop=2), DIGITS)
+    task.layout = layout
+    _, height, width = task.shape
+    torch.manual_seed(0)
+    x = torch.rand(200, *task.shape).contiguous(memory_format=task.layout)
+    found = task._augmented(x)
+    assert found.is_contiguous(memory_format=task.layout)
+    seen = set()
+    for image, ours in zip(x, found, strict=True):
+        places = [
+            (mirrored, dy, dx)
+            for mirrored in (False, True)
+            for dy in range(5)
+            for dx in range(5)
+            if torch.equal(
+                pad(image.flip(2) if mirrored else image, (2, 2, 2, 2))[:, dy : dy + height, dx : dx + width],
+                ours,
+            )
+        ]
+        assert len(places) == 1
+        seen.add(places[0])
+    assert len(seen) > 45  # of 50
+    moved, _ = after(1, flip=True, crop=2, lr=1e-20, **SGD)
+    still, _ = after(1, lr=1e-20, **SGD)
+    ours, theirs = moved.record(), still.record()
+    assert ours["train_loss_running"] != theirs["train_loss_running"]
+    assert (ours["train_loss"], ours["test_loss"]) == (theirs["train_loss"], theirs["test_loss"])
+    with pytest.raises(PlanError, match="flip and crop are of images, got True and 0 with a task"):
+        a_run(problem={"task": "quadratic"}, flip=True)
+
+
 def test_all_of_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     run = a_run(
         batch_size=5,
@@ -148,6 +181,8 @@ def test_all_of_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
         ema=0.9,
         epoch_steps=5,  # a pass is 7 steps
         label_smoothing=0.1,
+        flip=True,
+        crop=1,
         precision="bfloat16",
         epochs=3,
     )

@@ -279,6 +279,10 @@ class _Training(_Data):
     """So much of the training data is not trained on, and its loss chooses instead of the training loss."""
     label_smoothing: Share = 0.0
     """In training the label counts 1 - label_smoothing, and all classes share the rest; evaluated without."""
+    flip: bool = False
+    """In training every other image, by chance, is mirrored left to right."""
+    crop: Annotated[int, Field(ge=0, lt=1000), BeforeValidator(_number)] = 0
+    """In training images are moved by up to so many pixels, drawn for each, and filled up with black."""
 
 
 SETTINGS_OWN = ("batch_size", "accumulate", "clip_value", "clip_norm", "weight_decay_on", "ema")
@@ -307,8 +311,8 @@ class Run(_Training):
     precision: Precision = "float32"
 
     @model_validator(mode="after")
-    def _smooth(self) -> Self:
-        _check_smoothing(self.label_smoothing, self.loss, [self.problem])
+    def _sound(self) -> Self:
+        _check_images_own(self, self.loss, [self.problem])
         return self
 
     @property
@@ -422,7 +426,7 @@ class Plan(_Training):
             raise ValueError(
                 f"the decays {list(self.decays)} are for the best candidate: give some setting that role"
             )
-        _check_smoothing(self.label_smoothing, self.loss, self.problems)
+        _check_images_own(self, self.loss, self.problems)
         return self
 
     def _check_choice(self) -> None:
@@ -501,6 +505,8 @@ class Plan(_Training):
             epoch_steps=self.epoch_steps,
             validation=self.validation,
             label_smoothing=self.label_smoothing,
+            flip=self.flip,
+            crop=self.crop,
             **{name: getattr(resolved, name) for name in SETTINGS_OWN},
         )
 
@@ -513,12 +519,16 @@ def _scheduled(setting: Any, shared: Any) -> Any:
     return setting if own & {"q", "schedule"} else {**setting, "schedule": shared}
 
 
-def _check_smoothing(share: float, loss: str, problems: Sequence[Problem]) -> None:
-    if share and (loss != "cross_entropy" or any(problem.task is not None for problem in problems)):
+def _check_images_own(training: _Training, loss: str, problems: Sequence[Problem]) -> None:
+    """Some of what training has is for images alone."""
+    smooth, tasks = training.label_smoothing, any(problem.task is not None for problem in problems)
+    if smooth and (loss != "cross_entropy" or tasks):
         raise ValueError(
-            f"label_smoothing is of the cross_entropy of images, got {share} with "
+            f"label_smoothing is of the cross_entropy of images, got {smooth} with "
             + ("a task, whose loss is its own" if loss == "cross_entropy" else f"the loss {loss}")
         )
+    if tasks and (training.flip or training.crop):
+        raise ValueError(f"flip and crop are of images, got {training.flip} and {training.crop} with a task")
 
 
 def load(preset: str, *, datasets: Sequence[str] = (), device: str | None = None) -> Plan:

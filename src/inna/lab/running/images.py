@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, nll_loss
+from torch.nn.functional import cross_entropy, nll_loss, pad
 
 from ..data import Dataset
 from ..plan import Evaluation, Run
@@ -98,10 +98,30 @@ class Images(Task):
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """The mean over the images of these indices."""
         rows, labels = self.train_set
-        output, truth = net(self.images(rows.index_select(0, batch))), labels[batch]
+        output, truth = net(self._augmented(self.images(rows.index_select(0, batch)))), labels[batch]
         if self.run.label_smoothing:
             return cross_entropy(output, truth, label_smoothing=self.run.label_smoothing)
         return self.criterion(output, truth)
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        """Some mirrored, all moved, as the run says; drawn by torch's generator, on the device."""
+        crop, count, (_, height, width) = self.run.crop, len(images), self.shape
+        if not (self.run.flip or crop):
+            return images
+
+        def drawn(most: int) -> Tensor:
+            return torch.randint(most + 1, (count, 1), device=images.device)
+
+        rows = torch.arange(height, device=images.device).expand(count, -1)
+        columns = torch.arange(width, device=images.device).expand(count, -1)
+        if self.run.flip:
+            columns = torch.where(drawn(1) == 1, columns.flip(1), columns)
+        if crop:
+            images = pad(images, (crop, crop, crop, crop))
+            rows, columns = rows + drawn(2 * crop), columns + drawn(2 * crop)
+        which = torch.arange(count, device=images.device)[:, None, None]
+        pixels = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]
+        return pixels.permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The images of an epoch, counted from 0, in order: each once, or drawn independently."""
