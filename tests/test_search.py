@@ -355,3 +355,65 @@ def test_status_counts_the_trials_that_are_still_to_be_drawn(tmp_path: Path) -> 
     lines = status(tmp_path).lines
     assert lines[0].selection == (1, 6)
     assert lines[1].selection == (0, 6)
+
+
+def test_halving_lets_the_best_trials_go_on_and_chooses_among_those_at_the_end() -> None:
+    halved = plan(trials=12, selection_epochs=9, halving=3, epochs=10)
+    assert halved.rungs == [(1, 12), (3, 4), (9, 2)]
+    runner = Bowl()
+    (result,) = protocol.reproduce(halved, runner, (2, 3))
+    whole = tried(plan(trials=12, selection_epochs=9, epochs=10), Bowl())
+    for curve, all_of_it in zip(result.curves, whole, strict=True):
+        order = sorted(all_of_it, key=lambda trial: trial[2])
+        by_epochs = {e: [p.lr for p in curve.grid if p.stopped == e] for e in (1, 3, 0)}
+        assert {e: sorted(lrs) for e, lrs in by_epochs.items()} == {
+            1: sorted(lr for lr, _, _ in order[4:]),
+            3: sorted(lr for lr, _, _ in order[2:4]),
+            0: sorted(lr for lr, _, _ in order[:2]),
+        }
+        assert curve.lr == order[0][0]
+        assert judgement.tuned(halved, result, curve) is None
+    counts = [sum(run.epochs == epochs for run in runner.done) for epochs in (1, 3, 9, 10)]
+    assert counts == [2 * 12, 2 * 4, 2 * 2, 2 * 2]
+
+
+def test_halving_cut_short_anywhere_goes_on_to_the_same_end() -> None:
+    halved = plan(trials=9, selection_epochs=4, halving=2, epochs=5, sampler="random")
+    assert halved.rungs == [(1, 9), (2, 5), (4, 3)]
+    whole = tried(halved, Bowl())
+    for complete in range(0, 40, 3):
+        runner = Bowl(complete)
+        (result,) = protocol.reproduce(halved, runner, (2, 3))
+        for curve in result.curves:
+            assert len(curve.grid) == 9
+            assert (curve.lr is None) == any(point.missing for point in curve.grid)
+        runner.complete = 10**6
+        assert tried(halved, runner) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"halving": 3, "selection_epochs": 2},
+            "halving lies between 2 and both trials = 6 and .* = 2, got 3",
+        ),
+        ({"halving": 1}, "got 1"),
+        ({"halving": 7, "selection_epochs": 9}, "got 7"),
+        ({"halving": 2, "selection_epochs": 4, "sampler": "tpe"}, "needs trials that do not depend on each"),
+        ({"halving": -1}, "halving: .*got -1"),
+    ],
+)
+def test_halving_that_cannot_be_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        plan(**change)
+
+
+def test_a_halved_search_runs_and_its_report_says_who_was_stopped(tmp_path: Path) -> None:
+    halved = plan(trials=4, selection_epochs=2, halving=2, epochs=2)
+    found = lab.run(halved, tmp_path, jobs=1)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("stopped after 1<") == 2 * 2
+    assert "by successive halving ran 4 for 1, 2 for 2 epochs" in text
+    assert status(tmp_path).summary == "Everything is done."
+    assert [sum(not p.stopped for p in curve.grid) for curve in found.results[0].curves] == [2, 2]

@@ -365,6 +365,9 @@ class Plan(_Training):
     """So many settings are drawn from each setting's space, instead of the grids; 0: none are."""
     sampler: Literal["quasi-random", "random", "tpe"] = "quasi-random"
     """A scrambled Halton sequence; independent draws; or Optuna's TPE, which looks where losses were low."""
+    halving: Annotated[int, Field(ge=0, lt=10**6), BeforeValidator(_number)] = 0
+    """Successive halving by h = 2, 3, ...: all trials run for S / h^k of the S selection epochs, the best
+    h-th part of them for S / h^(k - 1), and so on to S, each from its beginning; 0: all run for S."""
     search_seed: Seed = 0
     selection_seeds: tuple[Seed, ...] = ()
     """The seeds of the short runs, if not those of the long ones."""
@@ -444,6 +447,30 @@ class Plan(_Training):
                 )
         if self.trials and self.selection_epochs == 0:
             raise ValueError("trials need selection_epochs above 0, after which they are compared")
+        if self.halving and (self.trials == 0 or self.sampler == "tpe"):
+            raise ValueError(f"halving = {self.halving} needs trials that do not depend on each other's ends")
+        if self.halving and not 1 < self.halving <= min(self.selection_epochs, self.trials):
+            raise ValueError(
+                f"halving lies between 2 and both trials = {self.trials} and selection_epochs = "
+                f"{self.selection_epochs}, got {self.halving}"
+            )
+
+    @property
+    def rungs(self) -> list[tuple[int, int]]:
+        """For how many epochs how many trials run: one line without halving.
+
+        Example:
+            >>> plan = load("quick")
+            >>> plan.model_copy(update={"trials": 12, "selection_epochs": 9, "halving": 3}).rungs
+            [(1, 12), (3, 4), (9, 2)]
+        """
+        epochs, found = self.selection_epochs, []
+        while epochs >= 1:
+            found.append(epochs)
+            if not self.halving or self.halving ** len(found) > self.trials:
+                break
+            epochs //= self.halving
+        return [(e, -(-self.trials // (self.halving or 1) ** k)) for k, e in enumerate(reversed(found))]
 
     @property
     def criterion(self) -> str:
@@ -472,10 +499,10 @@ class Plan(_Training):
         missing = [name for name in SETTINGS_OWN if getattr(setting, name) is None]
         return setting.model_copy(update={name: getattr(self, name) for name in missing})
 
-    def selection_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
-        """The short run that helps to choose gamma_0."""
+    def selection_run(self, problem: Problem, setting: Setting, lr: float, seed: int, epochs: int = 0) -> Run:
+        """The short run that helps to choose gamma_0, of all selection epochs or of so many."""
         evaluate = Evaluation.validation if self.validation else Evaluation.at_the_end
-        return self._run(problem, setting, lr, seed, self.selection_epochs, evaluate)
+        return self._run(problem, setting, lr, seed, epochs or self.selection_epochs, evaluate)
 
     def long_run(self, problem: Problem, setting: Setting, lr: float, seed: int) -> Run:
         """The run that is drawn in the figures."""

@@ -95,7 +95,7 @@ def short_runs(plan: Plan, problem: Problem, setting: Setting, point: GridPoint)
     if plan.selection_epochs == 0:
         return []
     tried = setting.at(point.values)
-    return [plan.selection_run(problem, tried, point.lr, seed) for seed in plan.choosing_seeds]
+    return [plan.selection_run(problem, tried, point.lr, seed, point.stopped) for seed in plan.choosing_seeds]
 
 
 def _select(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting]) -> list[list[GridPoint]]:
@@ -124,11 +124,34 @@ def _search(plan: Plan, runner: Runner, problem: Problem, settings: list[Setting
         ]
         if not any(asked):
             return grids
-        found = _tried(plan, runner, problem, settings, asked, f"{plan.trials} trials each")
+        found = _halved(plan, runner, problem, settings, asked)
         for one, grid, points in zip(searches, grids, found, strict=True):
             if points and not any(point.missing for point in points):
                 one.tell([point.mean for point in points])
             grid += points
+
+
+def _halved(
+    plan: Plan, runner: Runner, problem: Problem, settings: list[Setting], trials: list[list[GridPoint]]
+) -> list[list[GridPoint]]:
+    """What the trials of each setting came to; with halving most of them after fewer epochs."""
+    found: list[list[GridPoint]] = [[] for _ in settings]
+    numbers = [number for _, number in plan.rungs[1:]] + [0]
+    for (epochs, _), number in zip(plan.rungs, numbers, strict=True):
+        stopped = epochs if number else 0
+        left = [[replace(point, losses=[], stopped=stopped) for point in points] for points in trials]
+        tried = _tried(plan, runner, problem, settings, left, f"{plan.trials} trials each")
+        trials = [_going_on(points, number) for points in tried]
+        for all_of_it, points, on in zip(found, tried, trials, strict=True):
+            all_of_it += [point for point in points if not any(point is other for other in on)]
+    return found
+
+
+def _going_on(points: list[GridPoint], number: int) -> list[GridPoint]:
+    """The best of them; none while one is missing."""
+    if any(point.missing for point in points):
+        return []
+    return sorted(points, key=lambda point: point.mean)[:number]
 
 
 def _trial(values: dict[str, Any]) -> GridPoint:
@@ -159,7 +182,8 @@ def _tried(
 def _with_losses(plan: Plan, point: GridPoint, runs: list[Run], runner: Runner) -> GridPoint:
     """The end of each selection run; such a run evaluates its loss at its end alone."""
     records = [runner.records(run) for run in runs]
-    complete = [run[-1] for run in records if run and is_last(run[-1], plan.selection_epochs)]
+    epochs = point.stopped or plan.selection_epochs
+    complete = [run[-1] for run in records if run and is_last(run[-1], epochs)]
     field = "test_loss" if plan.validation else "train_loss"
     losses = [record[field] for record in complete]
     return replace(point, losses=losses, missing=len(runs) - len(complete))
@@ -183,7 +207,7 @@ def _best(grid: list[GridPoint]) -> GridPoint | None:
         return None
     if len(grid) == 1 and not grid[0].losses:  # a plan that chooses nothing
         return grid[0]
-    point = min(grid, key=lambda p: p.mean)
+    point = min((p for p in grid if not p.stopped), key=lambda p: p.mean)
     return point if math.isfinite(point.mean) else None
 
 

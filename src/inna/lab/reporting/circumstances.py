@@ -42,12 +42,20 @@ def choice(plan: Plan) -> str:
     """How gamma_0, or the best trial, was chosen."""
     if plan.trials:
         return (
-            f"Each optimizer had {plan.trials} trials from its space ({plan.sampler}); the one with the "
-            f"smallest mean {plan.criterion} was trained for long. The test data had no part in that."
+            f"Each optimizer had {plan.trials} trials from its space ({plan.sampler}){_halving(plan)}; "
+            f"the one with the smallest mean {plan.criterion} was trained for long. The test data had no "
+            "part in that."
         )
     if plan.selection_epochs == 0:
         return "γ₀ was given."
     return f"γ₀ is the step with the smallest mean {plan.criterion}; the test data had no part in that."
+
+
+def _halving(plan: Plan) -> str:
+    if not plan.halving:
+        return ""
+    said = ", ".join(f"{number} for {epochs}" for epochs, number in plan.rungs)
+    return f", of which by successive halving ran {said} epochs"
 
 
 def schedule(setting: Setting) -> str:

@@ -301,7 +301,8 @@ def _panel(
 def _grids(plan: Plan, title: str, named: Sequence[Named], looks: Mapping[str, Look]) -> Panel:
     lines, marks = [], []
     for name, curve in named:
-        points = sorted((point for point in curve.grid if point.losses), key=lambda point: point.lr)
+        points = [point for point in curve.grid if point.losses and not point.stopped]
+        points.sort(key=lambda point: point.lr)
         alive = [[x for x in point.losses if x is not None] for point in points]
         if not points:
             continue

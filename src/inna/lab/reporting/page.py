@@ -17,7 +17,7 @@ from .. import style
 from ..files import write_atomically
 from ..plan import Plan, Run
 from ..results import judgement, paper
-from ..results.curves import Curve, Result
+from ..results.curves import Curve, GridPoint, Result
 from ..results.findings import declared, findings, unfinished
 from . import circumstances, drawing, figures, interactive, leaderboard
 
@@ -160,7 +160,7 @@ def _problem(plan: Plan, result: Result, comparisons: int) -> dict[str, Any]:
         "trials": [
             (name, circumstances.options({"lr": point.lr, **point.values}), point, i == 0)
             for name, curve in result.named
-            for i, point in enumerate(sorted(curve.grid, key=lambda p: (math.isnan(p.mean), p.mean)))
+            for i, point in enumerate(sorted(curve.grid, key=_rank))
             if plan.trials and point.losses
         ],
         "steps": sorted({point.lr for _, curve in result.named for point in curve.grid}),
@@ -172,6 +172,11 @@ def _problem(plan: Plan, result: Result, comparisons: int) -> dict[str, Any]:
         "distances": _distances(plan, result),
         "hosts": len({run[-1].get("host") for _, curve in named for run in curve.runs if run}),
     }
+
+
+def _rank(point: GridPoint) -> tuple[int, bool, float]:
+    """Who came to the end first, then who was stopped last; the lowest loss of each first."""
+    return -(point.stopped or 10**12), math.isnan(point.mean), point.mean
 
 
 def _reached(curve: Curve, loss: float) -> dict[str, float | int]:

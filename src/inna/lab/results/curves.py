@@ -22,6 +22,8 @@ class GridPoint:
     """Seeds whose run is not complete: none when a plan has come to its end."""
     values: dict[str, Any] = field(default_factory=dict)
     """What a search has drawn besides lr."""
+    stopped: int = 0
+    """After how many epochs halving gave it up; 0: it came to the end of the selection epochs."""
 
     @property
     def mean(self) -> float:

@@ -349,7 +349,7 @@ def sensitivity(curve: Curve) -> Sensitivity | None:
 
 def edges(curve: Curve) -> list[str]:
     """Where the best trial of a search lies in the last twentieth of a range, in words."""
-    alive = [point for point in curve.grid if math.isfinite(point.mean)]
+    alive = [point for point in curve.grid if math.isfinite(point.mean) and not point.stopped]
     if not curve.setting.space or not alive:
         return []
     best, found = min(alive, key=lambda point: point.mean), []
@@ -370,7 +370,7 @@ def tuned(plan: Plan, result: Result, curve: Curve) -> Floats | None:
     others were trained for long.
 
     Args:
-        plan: with the sampler; what TPE draws is not drawn at random.
+        plan: with the sampler; what TPE draws is not drawn at random, and halving stops trials early.
         result: the problem's.
         curve: one of its curves.
 
@@ -378,7 +378,7 @@ def tuned(plan: Plan, result: Result, curve: Curve) -> Floats | None:
         Shape (steps or trials, seeds), by k = 1, 2, ...; None where there is no choice, where runs are
         missing, or where some diverged and no long run says with what loss.
     """
-    if plan.trials and plan.sampler == "tpe":
+    if plan.trials and (plan.sampler == "tpe" or plan.halving):
         return None
     if len(curve.grid) < 2 or any(point.missing or not point.losses for point in curve.grid):
         return None
