@@ -130,8 +130,8 @@ def at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") 
         raise typer.Exit(fail(message, 128 + number)) from None
 
 
-def show(plan: Any, results: Any, paths: list[Path]) -> None:
-    from ..lab.results.findings import findings
+def show(plan: Any, results: Any, paths: list[Path], missing: Any = ()) -> None:
+    from ..lab.results.findings import declared, findings
     from ..lab.results.judgement import family
 
     comparisons = family(results)
@@ -139,6 +139,8 @@ def show(plan: Any, results: Any, paths: list[Path]) -> None:
         out.print(_table(result, plan.epochs))
         for sentence in findings(plan, result, comparisons):
             print(f"  {sentence}")
+    for sentence in declared(plan, results, missing):
+        print(sentence)
     for path in paths:
         print(path)
 
@@ -150,11 +152,12 @@ def _table(result: Any, epochs: int) -> Table:
     table.add_column("optimizer", no_wrap=True)
     rows = page.rows(result)
     measured = any(row["seeds"] and math.isfinite(row["accuracy"].mean) for row in rows)  # not by every task
-    headings = ("gamma_0", "training loss", "lowest to highest", "test accuracy", "lowest to highest")
+    lead, name = ("test_loss", "test loss") if result.lead == "test_loss" else ("loss", "training loss")
+    headings = ("gamma_0", name, "lowest to highest", "test accuracy", "lowest to highest")
     for heading in headings if measured else headings[:3]:
         table.add_column(heading, justify="right")
     for row in rows:
-        loss, accuracy = row["loss"], row["accuracy"]
+        loss, accuracy = row[lead], row["accuracy"]
         if not row["seeds"]:
             step = "none" if row["lr"] is None else f"{row['lr']:g}"
             table.add_row(row["label"], step if row["chosen"] else "open")
