@@ -34,7 +34,10 @@ def main() -> None:
     results, missing = archive.results(folder, plan)
     if missing:
         print(f"{len(missing)} runs are not complete\n")
-    print(f"{over_all(results)}\n\n{each_problem(results)}\n")
+    if len(results) > 1:
+        print(f"{over_all(results)}\n\n{each_problem(results)}\n")
+    else:
+        print(f"{each_setting(results[0])}\n")
     print("\n".join(f"- {sentence}" for sentence in declared(plan, results, missing)))
     if len(sys.argv) > 2:
         write_digest(folder, Path(sys.argv[2]))
@@ -70,6 +73,17 @@ def each_problem(results: list[Result]) -> str:
             text = f"{loss:.4g}" if math.isfinite(loss) else "diverged" if curve.counted else ""
             cells.append(f"**{text}**" if curve.setting.label in level else text)
         lines.append(f"| {result.problem.caption} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def each_setting(result: Result) -> str:
+    """The settings of one problem, the lowest loss first, each beside the lowest."""
+    what = FIELDS[result.lead]
+    lines = [f"| setting | {what} | ratio to the lowest, in pairs | seeds |", "|---|---|---|---|"]
+    curves = {curve.setting.label: curve for curve in result.curves}
+    for row in leaderboard.standings([result]):
+        loss = judgement.typical(curves[row.label], result.lead)
+        lines.append(f"| {row.label} | {loss:.4f} | {row.ratio:.4f} | {row.seeds} |")
     return "\n".join(lines)
 
 

@@ -261,3 +261,14 @@ def test_the_numbers_of_figure_1() -> None:
     assert rows[0] == ["panel", "alpha", "beta", "iteration", "theta_1", "theta_2", "J"]
     assert len(rows) == 1 + 5 * 2201  # (c) is the same in both versions
     assert rows[1] == ["a", "0.3", "0.01", "0", "-1", "1.5", "27"]
+
+
+def test_columns_after_the_fourth_go_below_the_first() -> None:
+    columns = [[figures.Panel(f"{i}{row}", "epoch", "loss", []) for row in "ab"] for i in range(6)]
+    places = {
+        ax.get_title(): ax.get_subplotspec()
+        for ax in drawing.draw(figures.Picture("figure", "", "", columns)).axes
+    }
+    assert {title: (at.rowspan.start, at.colspan.start) for title, at in places.items() if at} == {
+        f"{i}{row}": (2 * (i // 4) + "ab".index(row), i % 4) for i in range(6) for row in "ab"
+    }

@@ -15,6 +15,8 @@ from .figures import Line, Panel, Picture
 
 __all__ = ["draw"]
 
+WIDEST = 4
+"""Columns of a figure, at most."""
 KINDS: dict[str, dict[str, Any]] = {
     "curve": {"linewidth": 1.6, "markersize": 5},
     "printed": {"linewidth": 0.9, "linestyle": "-", "marker": "", "zorder": 3},
@@ -27,6 +29,8 @@ KINDS: dict[str, dict[str, Any]] = {
 def draw(picture: Picture) -> Figure:
     """Draw a figure: a column of axes for each of its columns; a single column lies on its side.
 
+    Columns after the fourth go below the first.
+
     Example:
         >>> empty = [Panel("title", "epoch", label, []) for label in ("loss", "accuracy")]
         >>> [ax.get_ylabel() for ax in draw(Picture("figure", "", "", [empty])).axes]
@@ -34,6 +38,8 @@ def draw(picture: Picture) -> Figure:
     """
     with mpl.rc_context(SETTINGS):
         columns = [[panel] for panel in picture.columns[0]] if len(picture.columns) == 1 else picture.columns
+        if len(columns) > WIDEST:  # what is left goes below
+            columns = [[p for column in columns[i::WIDEST] for p in column] for i in range(WIDEST)]
         height = max(len(column) for column in columns)
         width = (5.5 if len(columns) < 3 else 4.8) * len(columns)
         fig = Figure(figsize=(width, 0.6 + 3.8 * height), layout="constrained")
