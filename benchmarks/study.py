@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from inna.lab import archive
+from inna.lab.hypotheses import declarations
 from inna.lab.records import VOLATILE, below
 from inna.lab.reporting import leaderboard
 from inna.lab.results import judgement
@@ -38,7 +39,7 @@ def main() -> None:
         print(f"{over_all(results)}\n\n{each_problem(results)}\n")
     else:
         print(f"{each_setting(results[0])}\n")
-    print("\n".join(f"- {sentence}" for sentence in declared(plan, results, missing)))
+    print("\n".join(f"- {sentence}" for sentence in declared(plan, results, missing, declarations(folder))))
     if len(sys.argv) > 2:
         write_digest(folder, Path(sys.argv[2]))
 

@@ -19,7 +19,8 @@ LAB = Path(inna.lab.__file__).parent
 MAY_IMPORT = {
     "gallery": {"style", "files"},
     "results": {"plan", "records"},
-    "reporting": {"results", "plan", "records", "style", "files"},
+    "hypotheses": {"plan", "records", "files"},
+    "reporting": {"results", "plan", "records", "hypotheses", "style", "files"},
     "running": {"plan", "records", "data", "files", "imports", "tasks", "search"},
     "tasks": {"imports"},
     "protocol": {"plan", "records", "results", "search"},

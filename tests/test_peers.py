@@ -106,7 +106,7 @@ def test_muons_steps_are_as_long_as_adamws() -> None:
     def closure() -> torch.Tensor:
         made.zero_grad()
         loss: torch.Tensor = net(torch.randn(64, 40)).square().mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     assert made.step(closure) is not None

@@ -16,7 +16,7 @@ from inna.lab import archive, comparing, protocol, search
 from inna.lab.plan import Plan, PlanError, Range, Run, load, validated
 from inna.lab.records import Record
 from inna.lab.results import judgement
-from inna.lab.results.findings import findings
+from inna.lab.results.findings import declared, findings
 from inna.lab.running import optimizers
 from inna.lab.running.workers import Workers
 from inna.lab.spaces import SPACES
@@ -66,7 +66,8 @@ class Bowl:
         if run not in self.done:
             return []
         loss = math.log10(run.lr / 0.01) ** 2 + float(run.options.get("weight_decay", 0))  # type: ignore[arg-type]
-        record = {"diverged": False, "train_loss": loss, "test_loss": loss + 1, "test_accuracy": 0.5}
+        record = {"diverged": False, "train_loss": loss, "validation_loss": loss + 1}
+        record |= {"test_loss": 2 * loss + 1, "test_accuracy": 0.5}
         return [{**record, "epoch": epoch} for epoch in range(run.epochs + 1)]
 
 
@@ -417,3 +418,177 @@ def test_a_halved_search_runs_and_its_report_says_who_was_stopped(tmp_path: Path
     assert "by successive halving ran 4 for 1, 2 for 2 epochs" in text
     assert status(tmp_path).summary == "Everything is done."
     assert [sum(not p.stopped for p in curve.grid) for curve in found.results[0].curves] == [2, 2]
+
+
+def test_a_search_over_steps_alone_is_on_the_edge_of_its_space_not_of_what_was_drawn() -> None:
+    settings = [
+        {"label": "SGD", "optimizer": "sgd", "space": {"lr": {"low": 1e-5, "high": 10.0, "log": True}}}
+    ]
+    (result,) = protocol.reproduce(plan(settings=settings, trials=3), Bowl(), (2, 3))
+    assert not any("edge" in said for said in findings(plan(settings=settings, trials=3), result))
+
+
+class Hopeless(Bowl):
+    """All runs of SGD diverge."""
+
+    def records(self, run: Run) -> list[Record]:
+        found = super().records(run)
+        if "SGD" in run.optimizer and found:
+            lost = dict.fromkeys(("train_loss", "validation_loss", "test_loss", "test_accuracy"))
+            return [found[0], {**found[1], **lost, "diverged": True}]
+        return found
+
+
+def test_an_optimizer_of_which_every_trial_diverged_is_named() -> None:
+    (result,) = protocol.reproduce(plan(), Hopeless(), (2, 3))
+    said = findings(plan(), result)
+    assert "Every trial of SGD diverged: it was not trained for long." in said
+    assert not any("SGD 1" in sentence for sentence in said if sentence.startswith("What tuning gave"))
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (
+            {"lr": {"low": -0.1, "high": 0.1}},
+            r"settings\.0: space\.lr: Input should be greater than 0, got -0\.1",
+        ),
+        ({"lr": {"low": 0, "high": 1}}, r"space\.lr: Input should be greater than 0, got 0"),
+        ({"lr": {"choices": [0.1, "a"]}}, r"space\.lr: .*got 'a'"),
+        ({"lr": SPACE["lr"], "batch_size": {"low": 0, "high": 8}}, r"space\.batch_size: .*greater .*got 0"),
+        (
+            {"lr": SPACE["lr"], "ema": {"choices": [0.9, 1.0]}},
+            r"space\.ema: Input should be less than 1, got 1",
+        ),
+    ],
+)
+def test_a_space_draws_only_what_its_fields_take(space: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        plan(settings=[{"label": "SGD", "optimizer": "sgd", "space": space}])
+
+
+def test_a_grid_beside_trials_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"with trials = 6 steps are drawn: leave out grid = \[0\.1\]"):
+        plan(grid=[0.1])
+    setting = {"label": "SGD", "optimizer": "sgd", "space": {"lr": SPACE["lr"]}, "grid": [0.1]}
+    with pytest.raises(PlanError, match=r"give a grid or a space, got \[0\.1\] and a space"):
+        plan(settings=[setting])
+    made = comparing.plan(
+        ["adadelta, grid=0.5 2"],
+        task="autoencoder",
+        grid=[0.1],
+        trials=2,
+        epochs=1,
+        selection_epochs=1,
+        seeds=[0],
+    )
+    assert made.settings[0].space == {"lr": Range(low=0.5, high=2.0, log=True)}
+
+
+def test_labels_of_the_export_are_the_plans_also_where_two_settings_share_a_class(tmp_path: Path) -> None:
+    space = {"lr": SPACE["lr"], "weight_decay": {"low": 0.01, "high": 0.1}}
+    settings = [
+        {"label": "plain", "optimizer": "torch.optim.AdamW", "space": {"lr": SPACE["lr"]}},
+        {"label": "decayed", "optimizer": "torch.optim.AdamW", "space": space},
+    ]
+    two = plan(settings=settings, trials=2, selection_epochs=2, halving=2)
+    lab.run(two, tmp_path, jobs=1)
+    table = lab.table(tmp_path)
+    assert set(zip(table["setting"], table["options.weight_decay"].notna(), strict=True)) == {
+        ("plain", False),
+        ("decayed", True),
+    }
+    choosing = table[table["evaluate"] != "every epoch"]
+    assert choosing["test_loss"].isna().all()
+    last = choosing[choosing["epoch"] == choosing["epochs"]]
+    assert last["validation_loss"].notna().all()
+
+
+SPLITS = """
+import torch
+from inna.lab.tasks import Task
+
+
+class Line(Task):
+    def __init__(self, fault=""):
+        self.fault, self.rows = fault, torch.linspace(-1, 1, 20)[:, None]
+
+    def network(self):
+        return torch.nn.Linear(1, 1)
+
+    def steps(self, batch_size):
+        return 2
+
+    def batches(self, seed, epoch, batch_size):
+        return torch.split(self.rows, 10)
+
+    def loss(self, net, x):
+        return (net(x) - x).square().mean()
+
+    def held(self, split):
+        if self.fault == "none" and split == "validation":
+            raise KeyError(split)
+        if split == "validation" and self.fault != "test":
+            return [self.rows[:3] + 0.5]
+        return [self.rows if split == "train" else self.rows + 0.1]
+
+    def hold_out(self, share):
+        return {"itself": self, "nothing": None}.get(self.fault, Line(self.fault))
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("itself", "hold_out of lines.Line must give a changed copy of the task, got Line"),
+        ("nothing", "hold_out of lines.Line must give a changed copy of the task, got NoneType"),
+        ("none", r"held\('validation'\) of lines.Line fails: KeyError: 'validation'"),
+        ("test", r"held\('validation'\) of lines.Line gives the test data"),
+        ("", ""),
+    ],
+)
+def test_a_task_that_holds_out_wrongly_is_refused_before_anything_runs(
+    fault: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lines.py").write_text(SPLITS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    made = plan(problems=[{"task": "lines.Line", "options": {"fault": fault}}], modules=[str(tmp_path)])
+    if said:
+        with pytest.raises(PlanError, match=said):
+            lab.run(made, tmp_path / "out", jobs=1)
+        assert not (tmp_path / "out").exists()
+    else:
+        assert lab.run(made, tmp_path / "out", jobs=1).missing == []
+
+
+def test_a_hypothesis_that_comes_after_runs_says_so_and_one_that_goes_is_named(tmp_path: Path) -> None:
+    lab.run(plan(trials=2), tmp_path, jobs=1)
+    late = plan(trials=2, hypotheses=[{"ahead": "AdamW", "of": "SGD"}])
+    found = lab.run(late, tmp_path, jobs=1)
+    claim = "AdamW is ahead of SGD in test loss"
+    assert any(
+        said.startswith(f"Declared when 4 long runs were done: {claim} on") for said in found.findings()
+    )
+    said = lab.run(plan(trials=2), tmp_path, jobs=1).findings()
+    assert f"Declared once, and withdrawn since: {claim}." in said
+    again = lab.run(late, tmp_path, jobs=1).findings()
+    assert any(said.startswith("Declared when 4 long runs were done") for said in again)
+    (tmp_path / "declared.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"declared\.json is damaged"):
+        lab.run(late, tmp_path, jobs=1)
+
+
+def test_a_hypothesis_on_what_nothing_measures_is_not_tested() -> None:
+    claims = [{"ahead": "AdamW", "of": "SGD", "field": field} for field in ("test_loss", "test_accuracy")]
+    made = plan(hypotheses=claims)
+
+    class Silent(Bowl):
+        def records(self, run: Run) -> list[Record]:
+            return [record | {"test_accuracy": None} for record in super().records(run)]
+
+    results = protocol.reproduce(made, Silent(), (2, 3))
+    said = declared(made, results)
+    assert said[0].endswith("not tested, as nothing there has a test accuracy.")
+    assert "Holm" not in said[1]
+    with pytest.raises(PlanError, match="the hypothesis 'AdamW ahead of SGD, test_loss' occurs twice"):
+        plan(hypotheses=[claims[0], claims[0]])

@@ -87,7 +87,7 @@ def reproduce(
             progress=progress,
             **cluster,
         )
-    show(found.plan, found.results, found.files)
+    show(found)
 
 
 @app.command("run")
@@ -123,7 +123,7 @@ def run_plan(
         found = lab.run(
             loaded, out_dir, data_dir=data_dir, tensorboard=tensorboard, progress=progress, **cluster
         )
-    show(found.plan, found.results, found.files)
+    show(found)
 
 
 @app.command("compare")
@@ -201,7 +201,7 @@ def compare_optimizers(
             tensorboard=tensorboard,
             progress=progress,
         )
-    show(found.plan, found.results, found.files)
+    show(found)
 
 
 @app.command("train")

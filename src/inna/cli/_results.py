@@ -54,7 +54,7 @@ def write_report(folder: FolderArgument) -> None:
     found = lab.report(folder)
     for sentence in unfinished(found.missing):
         print(sentence)
-    show(found.plan, found.results, found.files, found.missing)
+    show(found)
 
 
 @app.command("export")

@@ -130,18 +130,19 @@ def at_work(count: ProgressColumn | None = None, caption: str = "epochs, left") 
         raise typer.Exit(fail(message, 128 + number)) from None
 
 
-def show(plan: Any, results: Any, paths: list[Path], missing: Any = ()) -> None:
+def show(found: Any) -> None:
+    from ..lab.hypotheses import declarations
     from ..lab.results.findings import declared, findings
     from ..lab.results.judgement import family
 
-    comparisons = family(results)
-    for result in results:
-        out.print(_table(result, plan.epochs))
-        for sentence in findings(plan, result, comparisons):
+    comparisons = family(found.results)
+    for result in found.results:
+        out.print(_table(result, found.plan.epochs))
+        for sentence in findings(found.plan, result, comparisons):
             print(f"  {sentence}")
-    for sentence in declared(plan, results, missing):
+    for sentence in declared(found.plan, found.results, found.missing, declarations(found.folder)):
         print(sentence)
-    for path in paths:
+    for path in found.files:
         print(path)
 
 

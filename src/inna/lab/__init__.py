@@ -121,7 +121,7 @@ def run(
     if set(figures) == {1}:
         needed = plan if isinstance(plan, plans.Plan) else plans.load(str(plan))
         return _published(folder, needed, [], figure1=True)
-    from . import archive, files, protocol
+    from . import archive, files, hypotheses, protocol
     from .running.lookup import looked_up
     from .running.workers import Workers
 
@@ -132,6 +132,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder / ".lock"):  # two commands may share the work
         archive.keep_plan(folder, needed)
+        hypotheses.declare(folder, needed)
     cluster: dict[str, Any] = {"jobs": jobs, "engine": engine, "address": address}
     with (
         _mirrored(folder, tensorboard),

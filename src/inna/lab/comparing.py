@@ -54,7 +54,7 @@ def plan(
         steps = choice.pop("grid")
         choice["trials"] = trials
         for made in settings:
-            made["space"] = _space(made, steps)
+            made["space"] = _space(made, made.pop("grid", steps))
     content = {
         "name": "comparison",
         "description": f"Optimizers compared on {of}.",

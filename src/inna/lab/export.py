@@ -3,13 +3,14 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import archive, records
 from .files import write_atomically
-from .plan import Plan, Problem, Setting
-from .results.curves import decay_label, decayed
+from .plan import Problem
+from .protocol import short_runs
 
 __all__ = ["FORMATS", "table", "write"]
 
@@ -27,13 +28,13 @@ def table(folder: Path) -> list[dict[str, Any]]:
         FileNotFoundError: there are no records.
         records.RecordError: a record is damaged.
     """
-    settings = _settings(archive.read_plan(folder)) if (folder / "plan.json").exists() else []
+    labels = _labels(folder) if (folder / "plan.json").exists() else {}
     rows = []
     for left in records.below(folder / "runs"):
         run = left.description()["run"]
         shown = Problem.model_construct(**run["problem"])
         problem = shown.name if shown.task else f"{shown.title}-{shown.network}"
-        setting = next((s.label for s in settings if _is(s, run)), run["optimizer"])
+        setting = labels.get(left.path.relative_to(folder / "runs"), run["optimizer"])
         described = _flat({"gamma_0" if key == "lr" else key: value for key, value in run.items()})
         rows += [{"problem": problem, "setting": setting} | described | record for record in left.records()]
     if not rows:
@@ -101,20 +102,23 @@ def _one_type(values: list[Any]) -> list[Any]:
     return [None if value is None else str(value) for value in values]
 
 
-def _settings(plan: Plan) -> list[Setting]:
-    decays = [
-        decayed(setting, q).model_copy(update={"label": f"{setting.label}, {decay_label(q)}"})
-        for setting in plan.settings
-        if setting.role == "candidate"
-        for q in plan.decays
-    ]
-    return [plan.resolved(setting) for setting in (*plan.settings, *decays)]
-
-
-def _is(setting: Setting, run: dict[str, Any]) -> bool:
-    """Whether a run is one of a setting's: all that both of them say is the same."""
-    said = setting.model_dump(mode="json")
-    return all(said[key] == run[key] for key in said.keys() & run.keys())
+def _labels(folder: Path) -> dict[Path, str]:
+    """Of the folder of each run of the plan, tried or trained for long, the label of its setting."""
+    plan = archive.read_plan(folder)
+    found: dict[Path, str] = {}
+    for result in archive.results(folder, plan)[0]:
+        for label, curve in result.named:
+            runs = [
+                run
+                for point in curve.grid
+                for stopped in {point.stopped, *(epochs for epochs, _ in plan.rungs if plan.halving)}
+                for run in short_runs(plan, result.problem, curve.setting, replace(point, stopped=stopped))
+            ]
+            if curve.lr is not None:
+                runs += [plan.long_run(result.problem, curve.setting, curve.lr, s) for s in plan.seeds]
+            for run in runs:
+                found.setdefault(run.folder, label)
+    return found
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

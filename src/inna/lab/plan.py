@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -224,7 +225,23 @@ class Setting(_Data):
         both = (given | {"q"} if self.q or self.schedule is not None else given) & self.space.keys()
         if both:
             raise ValueError(f"{', '.join(sorted(both))} is given, and in the space as well: give one")
+        if self.space and self.grid:
+            raise ValueError(f"give a grid or a space, got {list(self.grid)} and a space")
+        self._check_ends()
         return self
+
+    def _check_ends(self) -> None:
+        """What a space can draw must be what its fields take."""
+        for name, given in self.space.items():
+            for value in given.choices or (given.low, given.high):
+                try:
+                    if name == "lr":
+                        TypeAdapter(Step).validate_python(value)
+                    elif name in ("q", *SETTINGS_OWN):
+                        type(self).model_validate({"label": "drawn", "optimizer": "any", name: value})
+                except ValidationError as error:
+                    (first, *_) = error.errors()
+                    raise ValueError(f"space.{name}: {first['msg']}, got {_shown(value)}") from None
 
     def at(self, values: dict[str, Any]) -> Self:
         """The setting at values that a search has drawn, lr apart.
@@ -404,6 +421,7 @@ class Plan(_Training):
             ("seed", self.seeds),
             ("selection seed", self.selection_seeds),
             ("decay", self.decays),
+            ("hypothesis", [f"{told.ahead} ahead of {told.of}, {told.field}" for told in self.hypotheses]),
         ]
         occurring += [
             ("step in the grid", grid) for grid in (self.grid, *(s.grid for s in self.settings)) if grid
@@ -433,6 +451,10 @@ class Plan(_Training):
         return self
 
     def _check_choice(self) -> None:
+        if self.trials and self.grid:
+            raise ValueError(
+                f"with trials = {self.trials} steps are drawn: leave out grid = {list(self.grid)}"
+            )
         for setting in self.settings:
             if self.trials and not setting.space:
                 raise ValueError(

@@ -184,8 +184,8 @@ def _with_losses(plan: Plan, point: GridPoint, runs: list[Run], runner: Runner) 
     records = [runner.records(run) for run in runs]
     epochs = point.stopped or plan.selection_epochs
     complete = [run[-1] for run in records if run and is_last(run[-1], epochs)]
-    field = "test_loss" if plan.validation else "train_loss"
-    losses = [record[field] for record in complete]
+    field = "validation_loss" if plan.validation else "train_loss"  # there is none after divergence
+    losses = [record.get(field) for record in complete]
     return replace(point, losses=losses, missing=len(runs) - len(complete))
 
 

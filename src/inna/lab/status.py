@@ -96,7 +96,7 @@ def _curve_status(plan: Plan, result: Result, label: str, curve: Curve, at_work:
         label,
         curve.lr,
         (tried, wanted),
-        (done, len(plan.seeds) * plan.epochs),
+        (done, 0 if curve.is_hopeless and wanted == tried else len(plan.seeds) * plan.epochs),
         curve.diverged,
         sum([getattr(run, f) for f in fields] in alike for run in at_work),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from ..hypotheses import declarations
 from ..plan import Plan, Run
 from ..results import judgement
 from ..results.curves import Result
@@ -70,5 +71,7 @@ class Experiment:
         """What the records show, in sentences; first what is missing."""
         comparisons = judgement.family(self.results)
         found = [findings(self.plan, result, comparisons) for result in self.results]
-        first = unfinished(self.missing) + declared(self.plan, self.results, self.missing)
+        first = unfinished(self.missing) + declared(
+            self.plan, self.results, self.missing, declarations(self.folder)
+        )
         return first + [sentence for sentences in found for sentence in sentences]

@@ -15,6 +15,7 @@ import numpy as np
 from ... import __version__
 from .. import style
 from ..files import write_atomically
+from ..hypotheses import declarations
 from ..plan import Plan, Run
 from ..results import judgement, paper
 from ..results.curves import Curve, GridPoint, Result
@@ -56,7 +57,7 @@ def publish(
         version=__version__,
         infinite=math.inf,
         missing=unfinished(missing),
-        declared=declared(plan, results, missing),
+        declared=(said := declared(plan, results, missing, declarations(folder))),
         settings=[
             (s.label, s.optimizer, circumstances.settled(s), circumstances.schedule(s), s.role)
             for s in plan.settings
@@ -93,6 +94,7 @@ def publish(
     )
     data = {
         "plan": plan.model_dump(mode="json"),
+        "declared": said,
         "problems": [
             {
                 "problem": result.problem.model_dump(mode="json"),

@@ -76,6 +76,11 @@ class Curve:
         return Summary(float(last.mean()), float(low), float(high))
 
     @property
+    def is_hopeless(self) -> bool:
+        """Whether everything that was tried diverged, so that there is nothing to be trained for long."""
+        return bool(self.grid) and all(p.mean == math.inf and not p.missing for p in self.grid)
+
+    @property
     def diverged(self) -> int:
         """How many of the long runs diverged."""
         return sum(run[-1]["diverged"] for run in self.runs if run)

@@ -45,6 +45,7 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
             if highest
             else []
         ),
+        *_hopeless(plan, result),
         *_comparisons(plan, result, lowest, comparisons or judgement.family([result])),
         *_time(result),
         *_sensitivity(plan, result),
@@ -55,38 +56,68 @@ def findings(plan: Plan, result: Result, comparisons: int | None = None) -> list
     ]
 
 
-def declared(plan: Plan, results: Sequence[Result], missing: Sequence[Run] = ()) -> list[str]:
+def declared(
+    plan: Plan,
+    results: Sequence[Result],
+    missing: Sequence[Run] = (),
+    declarations: Mapping[Hypothesis, int] | None = None,
+) -> list[str]:
     """What came of the plan's hypotheses, a sentence for each on each problem.
 
     Student's one-sided test over the paired seeds, corrected by Holm over all of them. Where one of ours
     diverged, or a pair of seeds is missing, nothing is found.
+
+    Args:
+        plan: what was run.
+        results: what came out.
+        missing: the runs that are not complete.
+        declarations: what was ever declared, and after how many long runs (`archive.declarations`).
     """
-    if not plan.hypotheses:
-        return []
-    if missing:
-        return ["The hypotheses of the plan are tested when it is at its end."]
-    tests = [_tested(plan, told, result) for result in results for told in plan.hypotheses]
+    made = declarations or {}
+    said = [
+        f"Declared once, and withdrawn since: {_claim(told)}." for told in made if told not in plan.hypotheses
+    ]
+    if plan.hypotheses and missing:
+        return [*said, "The hypotheses of the plan are tested when it is at its end."]
+    tests = []
+    for result in results:
+        for told in plan.hypotheses:
+            after = made.get(told, 0)
+            when = (
+                f"Declared when {after} long run{'s were' if after > 1 else ' was'} done"
+                if after
+                else "Declared"
+            )
+            claim = f"{when}: {_claim(told)} on {result.problem.name}"
+            if any(np.isfinite(curve.series(told.field)).any() for _, curve in result.named):
+                tests.append((claim, *_tested(plan, told, result)))
+            else:
+                said.append(f"{claim}: not tested, as nothing there has a {FIELDS[told.field]}.")
     corrected = design.holm([p for _, _, p in tests])
-    return [
-        f"{claim}: {'found' if p < plan.level else 'not found'} ({what}; one-sided p = {alone:.2g}, after "
-        f"Holm's correction over {len(tests)} tests {p:.2g}, level {plan.level:g})."
+    return said + [
+        f"{claim}: {'found' if p < plan.level else 'not found'} ({what}; one-sided p = {alone:.2g}, "
+        + (f"after Holm's correction over {len(tests)} tests {p:.2g}, " if len(tests) > 1 else "")
+        + f"level {plan.level:g})."
         for (claim, what, alone), p in zip(tests, corrected, strict=True)
     ]
 
 
-def _tested(plan: Plan, told: Hypothesis, result: Result) -> tuple[str, str, float]:
-    """The claim, what was measured, and the p-value."""
+def _claim(told: Hypothesis) -> str:
+    return f"{told.ahead} is ahead of {told.of} in {FIELDS[told.field]}"
+
+
+def _tested(plan: Plan, told: Hypothesis, result: Result) -> tuple[str, float]:
+    """What was measured, and the p-value."""
     named = dict(result.named)
-    claim = f"Declared: {told.ahead} is ahead of {told.of} in {FIELDS[told.field]} on {result.problem.name}"
     a, b = judgement.paired(named[told.ahead], named[told.of], told.field)
     size = judgement.differences(a, b, told.field)
     if len(size) < 2 or not np.isfinite(size).all():
-        return claim, "a run diverged, or there are fewer than two seeds", 1.0
+        return "a run diverged, or there are fewer than two seeds", 1.0
     loss = told.field in judgement.LOSSES
     p = design.one_sided(size if loss else -size, level=plan.level).p
     mean = float(size.mean())
     what = f"ratio {math.exp(mean):.3g}" if loss else f"difference {mean:+.4f}"
-    return claim, f"{what} over {len(size)} paired seeds", p
+    return f"{what} over {len(size)} paired seeds", p
 
 
 def unfinished(missing: Sequence[Run]) -> list[str]:
@@ -103,6 +134,12 @@ def unfinished(missing: Sequence[Run]) -> list[str]:
             f"({', '.join(optimizers)}); what depends on them is left out."
         )
     return said
+
+
+def _hopeless(plan: Plan, result: Result) -> list[str]:
+    lost = [name for name, curve in result.named if curve.is_hopeless]
+    what = "trial" if plan.trials else "step γ₀"
+    return [f"Every {what} of {name} diverged: it was not trained for long." for name in lost]
 
 
 def _comparisons(plan: Plan, result: Result, lowest: str, comparisons: int) -> list[str]:
@@ -163,6 +200,8 @@ def _time(result: Result) -> list[str]:
         reached = {name: judgement.epochs_to(c, [target.loss])[0] for name, c in curves}
         medians = {name: float(np.median(epochs)) for name, epochs in reached.items()}
         order = sorted(medians, key=lambda name: medians[name])
+        if not any(map(math.isfinite, medians.values())):
+            continue
         ranks = [f"{name} {medians[name]:g}" for name in order if math.isfinite(medians[name])]
         never = [
             f"{name} ({np.isfinite(reached[name]).sum()} of {len(reached[name])})"

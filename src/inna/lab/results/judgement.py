@@ -314,7 +314,7 @@ class Sensitivity:
     high: float
     """The good steps around the best one reach from `low` to `high`: at most `GOOD` times its mean loss."""
     on_edge: bool
-    """Whether the best step is the least or the greatest that was tried."""
+    """Whether the best step is the least or the greatest of a grid."""
     diverged: int
     """At how many steps a run diverged."""
 
@@ -343,8 +343,8 @@ def sensitivity(curve: Curve) -> Sensitivity | None:
     while last < len(points) - 1 and good[last + 1]:
         last += 1
     diverged = sum(None in point.losses for point in points)
-    edges = (points[0], points[-1])
-    return Sensitivity(best, points[first].lr, points[last].lr, best in edges, diverged)
+    on_edge = not curve.setting.space and best in (points[0], points[-1])  # of a space: see `edges`
+    return Sensitivity(best, points[first].lr, points[last].lr, on_edge, diverged)
 
 
 def edges(curve: Curve) -> list[str]:
@@ -380,7 +380,11 @@ def tuned(plan: Plan, result: Result, curve: Curve) -> Floats | None:
     """
     if plan.trials and (plan.sampler == "tpe" or plan.halving):
         return None
-    if len(curve.grid) < 2 or any(point.missing or not point.losses for point in curve.grid):
+    if (
+        len(curve.grid) < 2
+        or curve.is_hopeless
+        or any(point.missing or not point.losses for point in curve.grid)
+    ):
         return None
     losses = np.array([point.losses for point in curve.grid], dtype=float)  # None: NaN
     starts = np.full(len(plan.seeds), np.nan)

@@ -13,7 +13,8 @@ from ..files import expanded
 from ..imports import search
 from ..plan import Plan, PlanError, Problem, Run, Setting
 from ..search import at
-from ..tasks import make, try_task
+from ..tasks import Task, make, try_task
+from ..tasks.task import same
 from . import networks, optimizers
 
 __all__ = ["check_device", "looked_up", "looked_up_run"]
@@ -129,8 +130,25 @@ def _task_problem(
         found[key] = next((str(path.resolve()) for path in files if path.is_file()), value)
     with mistakes.at(f"{place}.task"), torch.random.fork_rng(devices=[]):
         task = make(problem.title, found)
-        try_task(problem.title, task.hold_out(validation) if validation else task)
+        try_task(problem.title, task)
+        if validation:
+            _try_validation(problem.title, task, task.hold_out(validation))
     return problem.model_copy(update={"options": found})
+
+
+def _try_validation(name: str, task: Task, held: Task) -> None:
+    """What is held out must be neither trained on nor the test data."""
+    if not isinstance(held, Task) or held is task:
+        raise ValueError(
+            f"hold_out of {name} must give a changed copy of the task, got {type(held).__name__}"
+        )
+    try_task(name, held)
+    try:
+        ours, tests = (next(iter(held.held(split))) for split in ("validation", "test"))
+    except (Exception, SystemExit) as error:  # whatever the user's class does
+        raise ValueError(f"held('validation') of {name} fails: {type(error).__name__}: {error}") from None
+    if same(ours, tests):
+        raise ValueError(f"held('validation') of {name} gives the test data: give what hold_out took away")
 
 
 def _check_setting(setting: Setting, place: str, mistakes: _Mistakes) -> None:

@@ -259,6 +259,7 @@ class Trainer:
         diverged = running is not None and not math.isfinite(running)
         train: dict[str, float] = {}
         test: dict[str, float] = {}
+        held: dict[str, float] = {}
         if not diverged and (every or self.epoch == run.epochs):
             if run.train_loss == "running" and running is not None:
                 train = {"loss": running}
@@ -267,7 +268,7 @@ class Trainer:
             if every:
                 test = self._evaluate("test")
             elif run.evaluate is Evaluation.validation:
-                test = self._evaluate("validation")
+                held = self._evaluate("validation")
             diverged = not math.isfinite(train["loss"])
         record = {
             "epoch": self.epoch,
@@ -287,6 +288,7 @@ class Trainer:
         for split, found in (("train", train), ("test", test)):
             others = found.keys() - {"loss", "accuracy"}
             record |= {f"{split}_{name}": _finite(found[name]) for name in sorted(others)}
+        record |= {f"validation_{name}": _finite(found) for name, found in sorted(held.items())}
         self.running.zero_()
         self.seen = 0
         self.seconds = 0.0

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Split", "Task", "moved"]
+__all__ = ["Batch", "Split", "Task", "moved", "same"]
 
 Batch = Any
 """A tensor, or tuples, lists and dicts of tensors, the same number of rows in each."""
@@ -122,6 +122,12 @@ def moved(batch: Batch, device: str) -> Batch:
     if isinstance(batch, dict):
         return {key: moved(part, device) for key, part in batch.items()}
     return type(batch)(moved(part, device) for part in batch)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    """Whether two batches hold the same."""
+    ours, theirs = list(_tensors(one)), list(_tensors(other))
+    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
 
 
 def _tensors(batch: Batch) -> Iterator[Tensor]:
