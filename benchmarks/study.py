@@ -25,7 +25,7 @@ from inna.lab.results.findings import FIELDS, declared
 
 COLUMNS = (
     *("problem", "optimizer", "options", "lr", "seed", "evaluate", "epochs"),
-    *("train_loss", "test_loss", "test_accuracy", "sha256"),
+    *("train_loss", "validation_loss", "test_loss", "test_accuracy", "sha256"),
 )
 
 
@@ -97,7 +97,7 @@ def write_digest(folder: Path, path: Path) -> None:
             run, records = left.description()["run"], left.records()
             kept = [{k: v for k, v in one.items() if k not in VOLATILE} for one in records]
             sha = hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:16]
-            ends = [number(records[-1][key]) for key in ("train_loss", "test_loss", "test_accuracy")]
+            ends = [number(records[-1].get(key)) for key in COLUMNS[7:-1]]
             problem = left.path.relative_to(folder / "runs").parts[0]
             optimizer = run["optimizer"].rpartition(".")[2]
             what = [problem, optimizer, json.dumps(run["options"]), f"{run['lr']:g}", run["seed"]]

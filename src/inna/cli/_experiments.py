@@ -145,6 +145,10 @@ def compare_optimizers(
     trials: Annotated[
         int, typer.Option(min=0, help="So many settings drawn for each optimizer, instead of the grid.")
     ] = 0,
+    sampler: Annotated[str, typer.Option(help="Of these: quasi-random, random or tpe.")] = "quasi-random",
+    validation: Annotated[
+        float, typer.Option(help="A share of the training data held out, whose loss chooses, such as 0.1.")
+    ] = 0.0,
     grid: Annotated[
         str, typer.Option(help="The steps gamma_0 to choose from; with --trials, from between.")
     ] = ("0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1"),
@@ -184,6 +188,8 @@ def compare_optimizers(
             out=out_dir,
             grid=grid,
             trials=trials,
+            sampler=sampler,
+            validation=validation,
             epochs=epochs,
             selection_epochs=selection_epochs,
             seeds=seeds,

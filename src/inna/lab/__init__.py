@@ -151,6 +151,8 @@ def compare(
     out: str | Path,
     grid: str | Sequence[float] = STEPS,
     trials: int = 0,
+    sampler: str = "quasi-random",
+    validation: float = 0.0,
     epochs: int = 12,
     selection_epochs: int | None = None,
     seeds: int = 5,
@@ -180,6 +182,8 @@ def compare(
         trials: how many settings are drawn for each optimizer, instead of its grid, from its ranges and
             from those of `inna.lab.spaces`; lr of an optimizer that is not there from between the ends of
             the grid.
+        sampler: how they are drawn: ``"quasi-random"``, ``"random"`` or ``"tpe"``.
+        validation: the share of the training data that is held out, and whose loss chooses instead.
         epochs: of the long runs, at least 1.
         selection_epochs: after how many gamma_0 is chosen; a quarter of `epochs`, if not given.
         seeds: how many; each is a run.
@@ -216,6 +220,8 @@ def compare(
             test=test,
             grid=grid,
             trials=trials,
+            sampler=sampler,
+            validation=validation,
             epochs=epochs,
             selection_epochs=selection_epochs or max(1, epochs // 4),
             seeds=list(range(seeds)),
