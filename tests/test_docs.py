@@ -1,6 +1,8 @@
 """The documents: every program in them runs, every command is one, every page and public name is found."""
 
 import ast
+import csv
+import json
 import os
 import re
 import shlex
@@ -10,7 +12,11 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
+
+from inna.lab.plan import load
 
 CHECKOUT = Path(__file__).parents[1]
 DOCS = CHECKOUT / "docs"
@@ -180,3 +186,54 @@ def test_the_tables_of_the_papers_runs_are_those_of_the_records() -> None:
     assert len(tables) == len([*(CHECKOUT / "studies").glob("paper-*")]) > 0
     page = (DOCS / "paper.md").read_text(encoding="utf-8")
     assert [table for table in tables if table not in page] == []
+
+
+def test_the_tables_of_the_studies_are_those_of_their_runs() -> None:
+    """Computed once more, from the ends of all runs that are committed."""
+    page = (DOCS / "studies.md").read_text(encoding="utf-8")
+    digests = sorted((CHECKOUT / "studies").glob("*/runs.csv"))
+    assert digests
+    for digest in digests:
+        plan = load(str(digest.with_name("plan.toml")))
+        with digest.open(encoding="utf-8") as file:
+            ends = list(csv.DictReader(file))
+        long = [one for one in ends if one["evaluate"] == "every epoch"]
+        assert len(long) == len(plan.problems) * len(plan.settings) * len(plan.seeds)
+        if plan.trials:
+            short = {(one["problem"], one["optimizer"]): 0 for one in ends}
+            for one in ends:
+                short[one["problem"], one["optimizer"]] += one["evaluate"] != "every epoch"
+            assert set(short.values()) <= {plan.trials, plan.trials - 1}  # two draws may be alike
+        losses: dict[tuple[str, str], list[float]] = {}
+        for problem in plan.problems:
+            cells = []
+            for setting in plan.settings:
+                given = json.loads(json.dumps(setting.options)).items()
+                mine = [
+                    one
+                    for one in long
+                    if (one["problem"], one["optimizer"])
+                    == (problem.name, setting.optimizer.rpartition(".")[2])
+                    and given <= json.loads(one["options"]).items()
+                ]
+                mine.sort(key=lambda one: int(one["seed"]))
+                assert len(mine) == len(plan.seeds)
+                losses[problem.name, setting.label] = [float(one["test_loss"]) for one in mine]
+                mean = stats.gmean(losses[problem.name, setting.label])
+                cells.append(f"{mean:.4g}")
+                if len(plan.problems) == 1:
+                    assert f"| {setting.label} | {mean:.4f} |" in page
+            if len(plan.problems) > 1:
+                assert f"| {problem.caption} | {' | '.join(cells)} |" in page.replace("**", "")
+        tests = [
+            (told, problem.name, stats.ttest_1samp(np.log(a) - np.log(b), 0, alternative="less").pvalue)
+            for problem in plan.problems
+            for told in plan.hypotheses
+            for a, b in [(losses[problem.name, told.ahead], losses[problem.name, told.of])]
+        ]
+        order = sorted(tests, key=lambda test: test[2])
+        most = 0.0
+        for rank, (told, where, p) in enumerate(order):
+            most = max(most, min(1.0, p * (len(order) - rank)))
+            said = f"{told.ahead} is ahead of {told.of} in test loss on {where}: "
+            assert said + ("found" if most < plan.level else "not found") in page

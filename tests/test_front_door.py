@@ -57,7 +57,7 @@ def test_optimizers_are_compared_and_the_progress_is_told(tmp_path: Path) -> Non
 
 
 def test_a_comparison_with_trials_keeps_how_they_are_drawn_and_chosen(tmp_path: Path) -> None:
-    kept = {"trials": 2, "sampler": "random", "validation": 0.25}
+    kept: dict[str, Any] = {"trials": 2, "sampler": "random", "validation": 0.25}
     found = lab.compare(["adamw"], **DIGITS, out=tmp_path, epochs=1, seeds=1, jobs=1, **kept)
     plan = lab.load(tmp_path / "plan.toml")
     assert {key: getattr(plan, key) for key in kept} == kept
