@@ -28,6 +28,7 @@ from torch import nn
 from workloads import WORKLOADS
 
 from inna.hyperparameters import from_adamw, from_memory
+from inna.lab.results.design import holm
 from inna.torch import INNA, INNAprop
 
 Trial = dict[str, Any]
@@ -230,16 +231,6 @@ def p_value(arms: dict[str, list[float]], ahead: str, behind: str) -> float:
     if ours == theirs:
         return 1.0
     return float(stats.ttest_rel(ours, theirs, alternative="less").pvalue)
-
-
-def holm(ps: list[float]) -> list[float]:
-    """The p-values after Holm's correction."""
-    order = sorted(range(len(ps)), key=ps.__getitem__)
-    adjusted, least = [1.0] * len(ps), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (len(ps) - rank) * ps[i]))
-        adjusted[i] = least
-    return adjusted
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def _labels(folder: Path) -> dict[Path, str]:
             runs = [
                 run
                 for point in curve.grid
-                for stopped in {point.stopped, *(epochs for epochs, _ in plan.rungs if plan.halving)}
-                for run in short_runs(plan, result.problem, curve.setting, replace(point, stopped=stopped))
+                for epochs, _ in plan.rungs
+                for run in short_runs(plan, result.problem, curve.setting, replace(point, stopped=epochs))
             ]
             if curve.lr is not None:
                 runs += [plan.long_run(result.problem, curve.setting, curve.lr, s) for s in plan.seeds]

@@ -71,7 +71,7 @@ def declared(
         plan: what was run.
         results: what came out.
         missing: the runs that are not complete.
-        declarations: what was ever declared, and after how many long runs (`archive.declarations`).
+        declarations: what was ever declared, and after how many long runs (`inna.lab.hypotheses`).
     """
     made = declarations or {}
     said = [
@@ -109,9 +109,8 @@ def _claim(told: Hypothesis) -> str:
 def _tested(plan: Plan, told: Hypothesis, result: Result) -> tuple[str, float]:
     """What was measured, and the p-value."""
     named = dict(result.named)
-    a, b = judgement.paired(named[told.ahead], named[told.of], told.field)
-    size = judgement.differences(a, b, told.field)
-    if len(size) < 2 or not np.isfinite(size).all():
+    size = np.array(judgement.compare(named[told.ahead], named[told.of], told.field).differences)
+    if len(size) < 2:
         return "a run diverged, or there are fewer than two seeds", 1.0
     loss = told.field in judgement.LOSSES
     p = design.one_sided(size if loss else -size, level=plan.level).p

@@ -28,12 +28,10 @@ __all__ = [
     "Sensitivity",
     "Target",
     "compare",
-    "differences",
     "epochs_to",
     "family",
     "geometric_interval",
     "interval",
-    "paired",
     "profile",
     "seconds_to",
     "sensitivity",
@@ -144,6 +142,8 @@ class Comparison:
     """Of the differences, of losses of their logarithms; none below two seeds."""
     means: tuple[float, float] = (math.nan, math.nan)
     """Of ours and theirs over the paired seeds, geometric of losses: what they differ by is `difference`."""
+    differences: tuple[float, ...] = ()
+    """Of each paired seed, of losses of their logarithms; none if they cannot be compared."""
 
 
 def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Comparison:
@@ -158,39 +158,26 @@ def compare(ours: Curve, theirs: Curve, field: str, comparisons: int = 1) -> Com
     mine, other = ours.series(field), theirs.series(field)
     epoch = min(mine.shape[1], other.shape[1]) - 1
     mine, other = mine[:, epoch], other[:, epoch]
-    a, b = paired(ours, theirs, field)
-    if not len(a) or np.isnan([*mine, *other]).any():
+    seeds = sorted(set(ours.counted) & set(theirs.counted))
+    a = np.array([mine[ours.counted.index(seed)] for seed in seeds])
+    b = np.array([other[theirs.counted.index(seed)] for seed in seeds])
+    if not seeds or np.isnan([*mine, *other]).any():
         return Comparison(
-            field, epoch, Interval(math.nan, math.nan, math.nan, len(a)), "cannot be compared with", False
+            field, epoch, Interval(math.nan, math.nan, math.nan, len(seeds)), "cannot be compared with", False
         )
-    size = differences(a, b, field)
     if field in LOSSES:
+        size = np.log(np.maximum(a, TINY)) - np.log(np.maximum(b, TINY))
         difference = geometric_interval(np.exp(size), comparisons)
         ahead, behind = difference.high < 1, difference.low > 1
     else:
+        size = a - b
         difference = interval(size, comparisons)
         ahead, behind = difference.low > 0, difference.high < 0
     overlap = bool(mine.min() <= other.max() and other.min() <= mine.max())
     verdict: Verdict = "ahead of" if ahead else "behind" if behind else "shows no difference from"
-    effect = design.effect(size) if len(a) > 1 else None
-    return Comparison(field, epoch, difference, verdict, overlap, effect, (_mean(a, field), _mean(b, field)))
-
-
-def paired(ours: Curve, theirs: Curve, field: str) -> tuple[Floats, Floats]:
-    """What both came to, over the seeds that both have, at the last epoch that both have come to."""
-    mine, other = ours.series(field), theirs.series(field)
-    epoch = min(mine.shape[1], other.shape[1]) - 1
-    seeds = sorted(set(ours.counted) & set(theirs.counted))
-    a = [mine[ours.counted.index(seed), epoch] for seed in seeds]
-    b = [other[theirs.counted.index(seed), epoch] for seed in seeds]
-    return np.array(a), np.array(b)
-
-
-def differences(ours: Floats, theirs: Floats, field: str) -> Floats:
-    """Seed by seed: of the logarithms of losses, or of accuracies."""
-    if field in LOSSES:
-        return np.asarray(np.log(np.maximum(ours, TINY)) - np.log(np.maximum(theirs, TINY)))
-    return ours - theirs
+    effect = design.effect(size) if len(seeds) > 1 else None
+    means = _mean(a, field), _mean(b, field)
+    return Comparison(field, epoch, difference, verdict, overlap, effect, means, tuple(size.tolist()))
 
 
 def family(results: Sequence[Result]) -> int:

@@ -130,9 +130,10 @@ def _task_problem(
         found[key] = next((str(path.resolve()) for path in files if path.is_file()), value)
     with mistakes.at(f"{place}.task"), torch.random.fork_rng(devices=[]):
         task = make(problem.title, found)
-        try_task(problem.title, task)
         if validation:
             _try_validation(problem.title, task, task.hold_out(validation))
+        else:
+            try_task(problem.title, task)
     return problem.model_copy(update={"options": found})
 
 

@@ -86,6 +86,8 @@ def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) 
     except (Exception, SystemExit) as error:  # whatever the user's class does
         kind = "" if type(error) is TypeError else f"{type(error).__name__}: "
         raise ValueError(f"{name} does not take these options: {kind}{error}") from None
+    if hasattr(optimizer, "train"):  # schedule-free ones ask for it
+        optimizer.train()
     return optimizer
 
 
@@ -144,8 +146,6 @@ def check_resumes(
 
 
 def _step(optimizer: Any, net: nn.Module, scale: float) -> None:
-    if hasattr(optimizer, "train"):
-        optimizer.train()
     for param in filter(lambda p: p.requires_grad, net.parameters()):
         param.grad = torch.linspace(-scale, scale, param.numel(), dtype=param.dtype).view_as(param)
     optimizer.step()

@@ -157,8 +157,6 @@ class Trainer:
         self.net = net.to(run.device)
         params = optimizers.parameters(self.net, run.weight_decay_on)
         self.optimizer = optimizers.build(run.optimizer, params, run.lr, run.options)
-        if hasattr(self.optimizer, "train"):  # schedule-free ones ask for it
-            self.optimizer.train()
         self.gammas = [float(group.get("lr", run.lr)) for group in self.optimizer.param_groups]
         averaging = get_ema_multi_avg_fn(run.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.net, multi_avg_fn=averaging) if run.ema else None
