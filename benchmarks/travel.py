@@ -66,20 +66,21 @@ def optimizer(name: str, settings: dict[str, float], model: nn.Module) -> torch.
     return made
 
 
+def factor(k: int, steps: int) -> float:
+    """Of lr: a warm-up over the first twentieth of the steps, then a cosine to 0."""
+    warm_up = max(1, steps // 20)
+    if k <= warm_up:
+        return min((k + 1) / warm_up, 1.0)
+    return (1 + math.cos(math.pi * (k - warm_up) / (steps - warm_up))) / 2
+
+
 def train(trial: Trial) -> float:
     """Train as the trial says; the loss on data held out, infinite after divergence."""
     workload = WORKLOADS[trial["workload"]]
     steps = trial["steps"]
     model = workload.model(trial["seed"])
     stepper = optimizer(trial["optimizer"], trial["settings"], model)
-    warm_up = max(1, steps // 20)
-    factors = torch.optim.lr_scheduler.LambdaLR(
-        stepper,
-        lambda k: min(
-            (k + 1) / warm_up,
-            (1 + math.cos(math.pi * (k - warm_up) / (steps - warm_up))) / 2 if k > warm_up else 1,
-        ),
-    )
+    factors = torch.optim.lr_scheduler.LambdaLR(stepper, lambda k: factor(k, steps))
     for _, batch in zip(range(steps), workload.batches(trial["seed"]), strict=False):
         stepper.zero_grad()
         loss = workload.loss(model, batch)

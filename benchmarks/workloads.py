@@ -67,10 +67,10 @@ class Workload:
                 yield inputs[chosen], targets[chosen]
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> float:
-        """The mean loss on data held out, in evaluation mode."""
+    def evaluate(self, model: nn.Module, training: bool = False) -> float:
+        """The mean loss on data held out, or on the training data, in evaluation mode."""
         model.eval()
-        inputs, targets = self.data()[1]
+        inputs, targets = self.data()[0 if training else 1]
         if self.context is not None:
             rows = inputs[: 256 * self.context].view(-1, self.context)
             pairs = [(part[:, :-1], part[:, 1:]) for part in rows.split(64)]

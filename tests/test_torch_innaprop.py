@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from inna import reference
-from inna.torch import INNAprop
+from inna.torch import INNA, INNAprop
 
 ALL = pytest.mark.parametrize(
     "flags", [{}, {"foreach": True}, {"fused": True}], ids=["loop", "foreach", "fused"]
@@ -69,6 +69,92 @@ def test_the_decay_is_decoupled_and_leaves_the_momentum(flags):
         b.step()
     assert relative(param.detach(), plain.detach()) < 1e-13
     assert torch.equal(a.state[param]["momentum_buffer"], b.state[plain]["momentum_buffer"])
+
+
+UNFUSED = pytest.mark.parametrize(
+    "flags",
+    [{}, {"foreach": True}, {"capturable": True}, {"foreach": True, "capturable": True}],
+    ids=["loop", "foreach", "capturable", "foreach-capturable"],
+)
+
+
+@UNFUSED
+def test_decay_through_psi_is_the_authors(flags):
+    """Their code decays theta and takes the paper's step from there, with psi as it was."""
+    theta, s = np.linspace(-1, 1, 7), np.zeros(7)
+    psi = (1 - 0.1 * 0.9) * theta
+    param = leaf(theta)
+    optimizer = INNAprop([param], lr=0.01, weight_decay=0.3, weight_decay_through_psi=True, **flags)
+    for k, v in enumerate(gradients(1000).numpy()):
+        lr = 0.01 / (1 + k) ** 0.25
+        optimizer.param_groups[0]["lr"] = torch.tensor(lr) if "capturable" in flags else lr
+        lr = float(optimizer.param_groups[0]["lr"])
+        param.grad = torch.tensor(v)
+        optimizer.step()
+        options = {"lr": lr, "alpha": 0.1, "beta": 0.9, "sigma": 0.999, "eps": 1e-8}
+        theta, psi, s = reference.innaprop_step(theta * (1 - lr * 0.3), psi, s, v, k, **options)
+    assert relative(param.detach(), theta) < 1e-12
+    assert relative(optimizer.phase(param), psi) < 1e-11
+
+
+@UNFUSED
+@pytest.mark.parametrize("cls", [INNA, INNAprop])
+def test_cautious_decay_shrinks_what_the_step_brings_nearer_to_0(cls, flags):
+    options = {"lr": 0.1, "initial_speed": 0.7, **flags}
+    given = {"weight_decay": 0.3, "cautious_weight_decay": True}
+    given |= {"decoupled_weight_decay": True} if cls is INNA else {}
+    param, plain = leaf([1.0] * 7), leaf([1.0] * 7)
+    a, b = cls([param], **given, **options), cls([plain], weight_decay=0.0, **options)
+    shrunk = 0
+    for v in gradients():
+        before = plain.detach().clone()
+        param.grad, plain.grad = v.clone(), v.clone()
+        a.step()
+        b.step()
+        with torch.no_grad():
+            nears = before * (before - plain) >= 0
+            plain.sub_(0.1 * 0.3 * before * nears)
+        shrunk += int(nears.sum())
+        assert relative(param.detach(), plain.detach()) < 1e-12
+    assert 200 < shrunk < 1200  # some, not all
+    assert relative(a.state[param]["momentum_buffer"], b.state[plain]["momentum_buffer"]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "extra", [{"kahan_sum": True}, {"kahan_sum": True, "foreach": True}, {"stochastic_rounding": True}]
+)
+def test_cautious_decay_keeps_what_16_bits_round_away(extra):
+    """Every step is towards 0 and far below bfloat16's resolution, the decay too."""
+    options = {"lr": 1e-3, "alpha": 1.0, "beta": 1.0, "weight_decay": 0.1, "cautious_weight_decay": True}
+    param = torch.full((4096,), 8.0, dtype=torch.bfloat16)
+    exact = torch.full((1,), 8.0, dtype=torch.float64)
+    torch.manual_seed(0)
+    ours, theirs = INNAprop([param], **options, **extra), INNAprop([exact], **options)
+    for _ in range(200):
+        param.grad, exact.grad = torch.ones_like(param), torch.ones_like(exact)
+        ours.step()
+        theirs.step()
+    assert abs(param.double().mean() / exact - 1) < 4e-3
+    assert exact < 7.7
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "message"),
+    [
+        (INNAprop, {"weight_decay_through_psi": True, "beta": 0.0}, "needs beta > 0"),
+        (INNAprop, {"weight_decay_through_psi": True, "cautious_weight_decay": True}, "choose one"),
+        (
+            INNAprop,
+            {"weight_decay_through_psi": True, "fused": True},
+            "does not support weight_decay_through",
+        ),
+        (INNAprop, {"cautious_weight_decay": True, "fused": True}, "does not support cautious_weight_decay"),
+        (INNA, {"cautious_weight_decay": True}, "needs decoupled_weight_decay=True"),
+    ],
+)
+def test_decays_that_do_not_go_together_are_refused(cls, options, message):
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        cls([leaf([1.0])], **options)
 
 
 @ALL

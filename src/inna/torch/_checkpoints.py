@@ -124,9 +124,10 @@ def callers_level() -> int:
 def differences(group: dict[str, Any], step: int) -> dict[str, str]:
     """What the authors' own optimizers do that these do not."""
     different = {}
-    if group["weight_decay"] != 0:
+    if group["weight_decay"] != 0 and not group.get("weight_decay_through_psi"):
         different["weight_decay"] = (
-            f"there weight_decay = {group['weight_decay']} also acts through psi, here it does not"
+            f"there weight_decay = {group['weight_decay']} also acts through psi, here it does with "
+            "weight_decay_through_psi=True only"
         )
     if power := group.get("decaypower", 0):
         schedule = f"LambdaLR(optimizer, lambda k: ({step} + k + 1) ** -{power})"

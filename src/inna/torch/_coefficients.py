@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import reference
 
-__all__ = ["Number", "coefficients", "exact", "start_of"]
+__all__ = ["Number", "coefficients", "exact", "pull", "start_of", "where_the_step_nears_0"]
 
 Number = float | Tensor
 
@@ -40,6 +40,16 @@ def coefficients(
     if not isinstance(decay, Tensor) and decay == 0:
         keep = 1.0  # a number, which costs no pass over memory, even where lr is a tensor
     return keep, lr, sign * push, damp, sign * gain
+
+
+def pull(keep: Number, *, alpha: Number, beta: Number, **_: Number) -> Any:
+    """What u gains per theta when a decay leaves psi = beta u + (1 - alpha beta) theta as it is."""
+    return (1 - keep) * (1 / beta - alpha)
+
+
+def where_the_step_nears_0(keep: Number, theta: Tensor, descent: Tensor) -> Tensor:
+    """`keep` for the values that theta - descent moves towards 0 or leaves, 1 for the others."""
+    return 1 + (keep - 1) * (theta * descent >= 0).to(exact(theta.dtype))
 
 
 def exact(dtype: torch.dtype) -> torch.dtype:

@@ -6,14 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._coefficients import Number, coefficients, start_of
+from ._coefficients import Number, coefficients, pull, start_of, where_the_step_nears_0
 from ._optimizer import Tensors
 
 __all__ = ["alike", "foreach_add", "foreach_add_", "foreach_scale_", "multi_tensor_inna", "zeros_unless"]
 
 
 def multi_tensor_inna(
-    tensors: Tensors, directions: Callable[[Tensors], list[Tensor]], *, capturable: bool, **options: Any
+    tensors: Tensors,
+    directions: Callable[[Tensors], list[Tensor]],
+    *,
+    capturable: bool,
+    cautious: bool = False,
+    through_psi: bool = False,
+    **options: Any,
 ) -> None:
     """One step of parameters that are `alike`, all at once; `directions` makes the v of a block of them."""
     like = tensors.params[0]
@@ -28,9 +34,18 @@ def multi_tensor_inna(
 
         if capturable and options["speed"] is not options["beta"]:  # each parameter has a start of its own
             foreach_add_(momentum_buffers, vs, options["sign"] * start)
-        foreach_scale_(thetas, keep)  # theta <- keep theta - lr u - push v
-        if kahan:
-            foreach_add_(compensations, params, keep - 1)
+        if through_psi:
+            foreach_add_(momentum_buffers, params, pull(keep, **options))
+        if cautious:
+            for theta, param, u, v in zip(thetas, params, momentum_buffers, vs, strict=True):
+                each = where_the_step_nears_0(keep, param, lr * u + push * v)
+                theta.mul_(each)
+                if kahan:
+                    theta.add_(param * (each - 1))
+        else:
+            foreach_scale_(thetas, keep)  # theta <- keep theta - lr u - push v
+            if kahan:
+                foreach_add_(compensations, params, keep - 1)
         foreach_add_(thetas, momentum_buffers, -lr)
         foreach_add_(thetas, vs, -push)
         foreach_scale_(momentum_buffers, damp)  # u <- damp u + gain v

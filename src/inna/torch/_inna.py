@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ._coefficients import coefficients, start_of
+from ._coefficients import coefficients, pull, start_of, where_the_step_nears_0
 from ._eight_bit import EIGHT_BIT, Coded, encode, values
 from ._foreach import alike, foreach_add, multi_tensor_inna, zeros_unless
 from ._fused import fused_step
@@ -23,6 +23,8 @@ def single_tensor_inna(
     *,
     capturable: bool,
     stochastic: bool = False,
+    cautious: bool = False,
+    through_psi: bool = False,
     **options: Any,
 ) -> None:
     """One step of one parameter after the other; `directions` makes the v of each when its turn comes."""
@@ -30,6 +32,10 @@ def single_tensor_inna(
         (v,) = directions(Tensors([param], [momentum_buffer], [step], [compensation], [exp_avg_sq], [grad]))
         start = start_of(step if capturable else step.item(), param, **options)
         keep, lr, push, damp, gain = coefficients(start, param, **options)
+        if through_psi:
+            add_(momentum_buffer, param, pull(keep, **options))
+        if cautious:
+            keep = where_the_step_nears_0(keep, param, lr * momentum_buffer + push * v)
         theta = param if compensation is None else compensation  # with kahan_sum the step is summed up there
         if rounds := stochastic and param.element_size() == 2:
             theta = param.float()
@@ -113,6 +119,8 @@ def take_step(
             some = some._replace(grads=added(some.grads, some.params, coupled))
         return optimizer.directions(some, group, lr)
 
+    options |= {"cautious": group["cautious_weight_decay"]}
+    options |= {"through_psi": group.get("weight_decay_through_psi", False)}
     if foreach:
         for some in alike(tensors, capturable):
             multi_tensor_inna(some, directions, capturable=capturable, **options)
@@ -163,6 +171,8 @@ class INNA(InertialOptimizer):
             minimum: with 1 the loss rises at first, often for 20 steps, where L > 1. None avoids it.
         weight_decay: lambda >= 0: adds lambda theta to the gradient, or
         decoupled_weight_decay: shrinks theta by the factor 1 - lr lambda instead; the momentum stays.
+        cautious_weight_decay: shrinks only the values that the step moves towards 0 or leaves (Chen et al.
+            2025, arXiv 2510.12402); with decoupled_weight_decay, and not with fused.
         maximize: climb instead of descend.
         foreach: update all tensors with a few multi-tensor kernels, not one after the other. None chooses as
             `torch.optim` does: the kernels when all parameters are on an accelerator.
@@ -211,6 +221,7 @@ class INNA(InertialOptimizer):
         initial_speed: float | None = 1.0,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
+        cautious_weight_decay: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -227,6 +238,7 @@ class INNA(InertialOptimizer):
             "initial_speed": initial_speed,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "cautious_weight_decay": cautious_weight_decay,
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,

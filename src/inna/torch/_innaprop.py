@@ -96,7 +96,7 @@ class INNAprop(InertialOptimizer):
         u_{k+1} &= (1 - \alpha \gamma_k)\, u_k + \gamma_k (1 - \alpha \beta)\, v_k
 
     At weight decay 0 it is the recursion of its paper in the phase variable psi, without that form's
-    condition lr != beta. The weight decay is decoupled; the paper's also acts through psi.
+    condition lr != beta. The weight decay is decoupled and leaves u as it is; the paper's leaves psi.
 
     Args:
         params: parameters, named parameters or groups of them, as any `torch.optim` optimizer takes them.
@@ -106,6 +106,9 @@ class INNAprop(InertialOptimizer):
         sigma: decay of the second moment, in [0, 1).
         eps: added to the root, >= 0.
         weight_decay: lambda >= 0, decoupled.
+        weight_decay_through_psi: the decay of the paper and of the authors' code: it leaves psi as it is, so
+            that u gains :math:`\gamma_k \lambda (1/\beta - \alpha)\, \theta_k`; beta > 0, and not with fused.
+        cautious_weight_decay: as in `INNA`.
         initial_speed: s >= 0, for u_0 = (s - beta) v_0. None is beta: the paper's start, without momentum.
         maximize, foreach, capturable, differentiable, fused, kahan_sum, stochastic_rounding, state_dtype: as
             in `INNA`. A second moment of float16 underflows where gradients are below .01, and overflows
@@ -140,6 +143,8 @@ class INNAprop(InertialOptimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         *,
+        weight_decay_through_psi: bool = False,
+        cautious_weight_decay: bool = False,
         initial_speed: float | None = None,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -159,6 +164,8 @@ class INNAprop(InertialOptimizer):
             "initial_speed": initial_speed,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": True,
+            "weight_decay_through_psi": weight_decay_through_psi,
+            "cautious_weight_decay": cautious_weight_decay,
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,

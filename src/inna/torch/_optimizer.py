@@ -279,6 +279,19 @@ class InertialOptimizer(CheckpointedOptimizer):
             for name in ("foreach", "differentiable", "kahan_sum"):
                 if options[name]:
                     raise ValueError(f"stochastic_rounding and {name} cannot be True together: choose one")
+        through_psi = options.get("weight_decay_through_psi", False)
+        if through_psi and not isinstance(options["beta"], Tensor) and options["beta"] == 0:
+            raise ValueError("weight_decay_through_psi needs beta > 0: at 0 there is no psi")
+        if cautious := options["cautious_weight_decay"]:
+            if through_psi:
+                raise ValueError(
+                    "cautious_weight_decay and weight_decay_through_psi cannot be True together: choose one"
+                )
+            if not options["decoupled_weight_decay"]:
+                raise ValueError("cautious_weight_decay needs decoupled_weight_decay=True")
+        if options["fused"] and (cautious or through_psi):
+            name = "cautious_weight_decay" if cautious else "weight_decay_through_psi"
+            raise RuntimeError(f"`fused` does not support {name}: use foreach=True")
         dtype = options["state_dtype"]
         if dtype is not None and dtype not in _STATE_DTYPES and dtype != EIGHT_BIT:
             names = ", ".join(str(each) for each in _STATE_DTYPES)
