@@ -45,8 +45,8 @@ SPACES: dict[str, list[tuple[float, float, float]]] = {
 """Twelve settings (step, memory, direct share) for each optimizer, tried on the tuning seed."""
 
 
-def optimizer(name: str, settings: dict[str, float], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a trial; matrices decay, biases and gains do not."""
+def optimizer(name: str, settings: dict[str, float], model: nn.Module, **flags: Any) -> torch.optim.Optimizer:
+    """The optimizer of a trial; matrices decay, biases and gains do not. The flags are INNA's."""
     groups = [
         {"params": [p for p in model.parameters() if p.requires_grad and (p.ndim > 1) == matrix]}
         for matrix in (True, False)
@@ -57,9 +57,9 @@ def optimizer(name: str, settings: dict[str, float], model: nn.Module) -> torch.
             groups, step, betas=(1 - 1 / memory, BETA2), weight_decay=DECAY
         )
     elif name == "INNAprop":
-        made = INNAprop(groups, **from_adamw(step, (1 - 1 / memory, BETA2), DECAY, direct=direct))
+        made = INNAprop(groups, **from_adamw(step, (1 - 1 / memory, BETA2), DECAY, direct=direct), **flags)
     elif name == "INNA":
-        made = INNA(groups, **from_memory(step, memory, direct))
+        made = INNA(groups, **from_memory(step, memory, direct), **flags)
     else:
         made = torch.optim.SGD(groups, step, momentum=1 - 1 / memory, nesterov=name == "Nesterov")
     made.param_groups[1]["weight_decay"] = 0.0
@@ -79,7 +79,7 @@ def train(trial: Trial) -> float:
     workload = WORKLOADS[trial["workload"]]
     steps = trial["steps"]
     model = workload.model(trial["seed"])
-    stepper = optimizer(trial["optimizer"], trial["settings"], model)
+    stepper = optimizer(trial["optimizer"], trial["settings"], model, **trial.get("flags", {}))
     factors = torch.optim.lr_scheduler.LambdaLR(stepper, lambda k: factor(k, steps))
     for _, batch in zip(range(steps), workload.batches(trial["seed"]), strict=False):
         stepper.zero_grad()
