@@ -3,8 +3,8 @@
     python benchmarks/eight_bit.py RECORDS WORKLOAD...   run what the records do not hold yet
     python benchmarks/eight_bit.py RECORDS               print what they hold
 
-Each arm is an optimizer with a memory of 10 or of 10,000 steps; it is trained from five seeds in float32 and in 8
-bits, by the fused step, as in travel.py. Declared before the first run: a paired, two-sided test of the
+Each arm is an optimizer with a memory of 10 or of 10,000 steps; it is trained from five seeds in float32 and
+in 8 bits, by the fused step, as in travel.py. Declared before the first run: a paired, two-sided test of the
 losses on data held out, at p < .01.
 """
 
