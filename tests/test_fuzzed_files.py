@@ -25,7 +25,7 @@ from inna.lab import plan, records
 from inna.lab.data import DataError, formats, own
 from inna.lab.running.lookup import looked_up
 
-CASES = int(os.environ.get("INNA_FUZZ", "2000"))
+CASES = int(os.environ.get("INNA_FUZZ", "500"))
 SLACK = 1 << 20
 """For what does not depend on the file: an exception with its traceback, the objects of an open archive."""
 

@@ -37,13 +37,17 @@ def of_figure2(found: Records) -> Records:
     return {log: run for log, run in found.items() if "INNA" in log}
 
 
-def test_kill_9_at_20_moments_changes_no_record_and_costs_no_finished_epoch(
+KILLS = int(os.environ.get("INNA_KILLS", "6"))
+"""The moments are others each time; 20 take some minutes."""
+
+
+def test_kill_9_at_any_moment_changes_no_record_and_costs_no_finished_epoch(
     undisturbed: Records, tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
     print("random seed", seed)  # shown when the test fails
     chance = random.Random(seed)
-    last = ["driver", "machine"] * 5
+    last = ["driver" if pair % 2 else "machine" for pair in range(KILLS // 2)]
     chance.shuffle(last)
     siege = Siege(tmp_path, undisturbed)
     for number, victim in enumerate(victim for killed_last in last for victim in ("worker", killed_last)):
