@@ -162,16 +162,24 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         moves = ops.not_equal(lr, 0)
         first = ops.cast(ops.logical_and(moves, ops.equal(k, 0)), dtype)
         c = coefficients(lr=lr, alpha=alpha, beta=beta, start=first * (speed - beta))
-        if scaling is not None:
-            square = ops.cast(scaling.square, dtype)
-            self.assign(scaling.square, ops.where(moves, second_moment(g, scaling), square))
         if BACKEND == "tensorflow" and self._takes_passes(variable):
             theta, momentum = (_on_tensorflow.native(x) for x in (variable, buffer))
             _on_tensorflow.subtract(theta, c.lr, momentum)
-            _on_tensorflow.subtract(theta, c.push, g, scaling, k)
+            if scaling is None:
+                _on_tensorflow.subtract(theta, c.push, g)
+                self.assign(buffer, c.damp * momentum)
+                _on_tensorflow.subtract(momentum, -c.gain, g)
+                return
+            scaled = _on_tensorflow.Scaled(g, scaling, k)
+            kept = ops.where(moves, ops.convert_to_tensor(scaling.sigma, dtype), 1)
+            self.assign(scaling.square, kept * _on_tensorflow.native(scaling.square))
+            scaled.subtract(theta, c.push, first=True)
             self.assign(buffer, c.damp * momentum)
-            _on_tensorflow.subtract(momentum, -c.gain, g, scaling, k)
+            scaled.subtract(momentum, -c.gain)
             return
+        if scaling is not None:
+            square = ops.cast(scaling.square, dtype)
+            self.assign(scaling.square, ops.where(moves, second_moment(g, scaling), square))
 
         def v(moves: Tensor, k: Tensor) -> Tensor:
             return ops.where(moves, direction(g, scaling, k), 0)  # 0 times infinity is no number

@@ -9,23 +9,34 @@ import tensorflow as tf
 
 from ._direction import TINY, Scaling, unbiased
 
-__all__ = ["beside", "dense", "native", "none_at_0", "now", "subtract"]
+__all__ = ["Scaled", "beside", "dense", "native", "none_at_0", "now", "subtract"]
 
 
-def subtract(variable: Any, a: Any, g: Any, scaling: Scaling | None = None, k: Any = None) -> None:
-    """Take a v from the variable in one pass, for the v of `_direction.direction`."""
-    if scaling is None:
-        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=a, delta=g)
-        return
-    root = tf.sqrt(unbiased(tf.cast(k, g.dtype), scaling.sigma))
-    tf.raw_ops.ResourceApplyAdagradV2(
-        var=variable.handle,
-        accum=native(scaling.square).handle,
-        lr=a * root,
-        epsilon=tf.maximum(scaling.eps * root, TINY),
-        grad=g,
-        update_slots=False,
-    )
+def subtract(variable: Any, a: Any, v: Any) -> None:
+    """Take a v from the variable, in one pass."""
+    tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=a, delta=v)
+
+
+class Scaled:
+    """The v of `_direction.direction`, taken from a variable in one pass without a copy of its own."""
+
+    def __init__(self, g: Any, scaling: Scaling, k: Any) -> None:
+        self._part = (1 - scaling.sigma) ** 0.5
+        self._g = self._part * g
+        self._square = native(scaling.square)
+        self._root = tf.sqrt(unbiased(tf.cast(k, g.dtype), scaling.sigma))
+        self._eps = tf.maximum(scaling.eps * self._root, TINY)
+
+    def subtract(self, variable: Any, a: Any, *, first: bool = False) -> None:
+        """Take a v from the variable; the first time add (1 - sigma) g^2 to the second moment before."""
+        tf.raw_ops.ResourceApplyAdagradV2(
+            var=variable.handle,
+            accum=self._square.handle,
+            lr=a * self._root / self._part,
+            epsilon=self._eps,
+            grad=self._g,
+            update_slots=first,
+        )
 
 
 def native(variable: Any) -> Any:
