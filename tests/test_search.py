@@ -154,8 +154,8 @@ def test_whole_numbers_are_drawn_alike_with_their_ends() -> None:
     [
         ({"trials": 0}, "'AdamW' has a space: say how many trials"),
         (
-            {"settings": [{"label": "x", "optimizer": "adam"}]},
-            "with trials = 6 all get as many: give 'x' a space",
+            {"settings": [{"label": "x", "optimizer": "torch.optim.Rprop"}]},
+            "with trials = 6 all get as many, and none is known of torch.optim.Rprop: give 'x' a space",
         ),
         ({"selection_epochs": 0}, "trials need selection_epochs above 0"),
         ({"validation": 1.0}, "validation: Input should be less than 1, got 1.0"),
@@ -186,6 +186,17 @@ def test_a_space_is_sound(space: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan(settings=[setting])
     assert message in str(caught.value)
+
+
+def test_a_setting_without_a_space_gets_the_known_one_but_for_its_own_options() -> None:
+    tuned = plan(
+        settings=[
+            {"label": "AdamW", "optimizer": "torch.optim.AdamW", "options": {"betas": [0.9, 0.95]}},
+            {"label": "INNA", "optimizer": "inna.torch.INNA", "options": {"alpha": 0.5}},
+            {"label": "INNAprop", "optimizer": "inna.torch.INNAprop", "space": {"lr": {"choices": [0.01]}}},
+        ]
+    )
+    assert [list(setting.space) for setting in tuned.settings] == [["lr", "weight_decay"], ["lr"], ["lr"]]
 
 
 def test_a_plan_and_its_search_survive_being_written(tmp_path: Path) -> None:

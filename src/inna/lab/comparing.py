@@ -8,7 +8,7 @@ from typing import Any
 
 from .files import write_atomically
 from .plan import SETTINGS_OWN, Plan, validated
-from .spaces import SPACES
+from .spaces import known
 
 __all__ = ["keep", "plan", "setting", "toml"]
 
@@ -68,15 +68,12 @@ def plan(
 
 
 def _space(made: dict[str, Any], steps: list[Any]) -> dict[str, Any]:
-    """The ranges that are given, and those of `spaces.SPACES` for what is not."""
-    known = SPACES.get(made["optimizer"].rpartition(".")[2].lower())
+    """The ranges that are given, and those that are known for what is not."""
     own = made.get("space", {})
-    given = {*made["options"], *made, *own}
-    if known is None:
-        known = {"lr": {"low": min(steps), "high": max(steps), "log": True}}
-    elif not given.isdisjoint({"alpha", "beta"}):  # instead of memory and direct
-        known = {name: known[name] for name in known if name not in ("memory", "direct")}
-    return {**{name: known[name] for name in known if name not in given}, **own}
+    ranges = known(made["optimizer"], {*made["options"], *made, *own})
+    if ranges is None:
+        ranges = {"lr": {"low": min(steps), "high": max(steps), "log": True}}
+    return {**ranges, **own}
 
 
 def _numbers(grid: str | Sequence[float]) -> list[Any]:

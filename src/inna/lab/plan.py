@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from .files import expanded
+from .spaces import known
 
 __all__ = [
     "PRESETS",
@@ -413,6 +414,14 @@ class Plan(_Training):
             return content
         return {**content, "settings": [_scheduled(setting, shared) for setting in settings]}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_spaces(cls, content: Any) -> Any:
+        settings = content.get("settings") if isinstance(content, dict) and content.get("trials") else None
+        if not isinstance(settings, list | tuple):
+            return content
+        return {**content, "settings": [_with_space(setting) for setting in settings]}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         occurring: list[tuple[str, Sequence[Any]]] = [
@@ -458,7 +467,8 @@ class Plan(_Training):
         for setting in self.settings:
             if self.trials and not setting.space:
                 raise ValueError(
-                    f"with trials = {self.trials} all get as many: give {setting.label!r} a space "
+                    f"with trials = {self.trials} all get as many, and none is known of "
+                    f"{setting.optimizer}: give {setting.label!r} a space "
                     "(space = { lr = { low = 1e-4, high = 0.1, log = true } })"
                 )
             if not self.trials and setting.space:
@@ -566,6 +576,15 @@ def _scheduled(setting: Any, shared: Any) -> Any:
     space = setting.get("space")
     own = {*setting, *(space if isinstance(space, dict) else ())}
     return setting if own & {"q", "schedule"} else {**setting, "schedule": shared}
+
+
+def _with_space(setting: Any) -> Any:
+    """A setting that has no space gets the known one of its optimizer, but for its own options."""
+    options = setting.get("options", {}) if isinstance(setting, dict) else None
+    if not isinstance(options, dict) or "space" in setting or not isinstance(setting.get("optimizer"), str):
+        return setting
+    space = known(setting["optimizer"], {*options, *setting})
+    return setting if space is None else {**setting, "space": space}
 
 
 def _check_images_own(training: _Training, loss: str, problems: Sequence[Problem]) -> None:

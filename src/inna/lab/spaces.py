@@ -1,4 +1,4 @@
-"""The spaces that `inna compare --trials` draws from, for optimizers whose ranges are not given.
+"""The spaces that trials are drawn from, for optimizers whose ranges are not given.
 
 They are this laboratory's, and wide: a report says when the best trial lies at an end. AdamW's betas are in
 them because its defaults are seldom its best (arXiv 2509.01440, 2505.21829). INNA and INNAprop are drawn by
@@ -8,9 +8,10 @@ AdamW's lr, more decay), Muon 2502.16982 (AdamW's lr), AdEMAMix 2409.03137, sche
 constant lr of 1 to 10 times AdamW's), Prodigy 2306.06101 (lr 1, d_coef .5 to 2), Adafactor 1804.04235.
 """
 
+from collections.abc import Collection
 from typing import Any
 
-__all__ = ["SPACES"]
+__all__ = ["SPACES", "known"]
 
 SMALL = {"low": 1e-4, "high": 3e-2, "log": True}
 LARGE = {"low": 1e-2, "high": 3.0, "log": True}
@@ -64,3 +65,17 @@ SPACES: dict[str, dict[str, Any]] = {
     },
 }
 """By the last part of the optimizer's name, in small letters."""
+
+
+def known(optimizer: str, given: Collection[str]) -> dict[str, Any] | None:
+    """The ranges of an optimizer for what is not given; None if it is not in `SPACES`.
+
+    Example:
+        >>> list(known("torch.optim.AdamW", {"betas"}))
+        ['lr', 'weight_decay']
+    """
+    ranges = SPACES.get(optimizer.rpartition(".")[2].lower())
+    if ranges is None:
+        return None
+    spared = {"memory", "direct"} if {"alpha", "beta"} & {*given} else set()
+    return {name: ranges[name] for name in ranges if name not in {*given, *spared}}
