@@ -105,7 +105,7 @@ def write_digest(folder: Path, path: Path) -> None:
 
 
 def number(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}"
+    return "" if value is None else f"{value:.9g}"
 
 
 if __name__ == "__main__":

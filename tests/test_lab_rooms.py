@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "search": {"plan"},
     "archive": {"plan", "records", "results", "protocol", "files"},
     "records": {"plan", "files"},
-    "plan": {"files"},
+    "plan": {"files", "spaces"},
     "files": set(),
     "style": {"files"},
     "data": {"files"},
