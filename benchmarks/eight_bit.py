@@ -9,13 +9,12 @@ losses on data held out, at p < .01.
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
 import torch
 from scipy import stats
-from travel import Trial, mean, train, trial
+from travel import Trial, execute, key, mean, read, trial
 
 SEEDS = (20, 21, 22, 23, 24)
 ARMS = {
@@ -37,22 +36,12 @@ def planned(workload: str, arm: str, dtype: str, seed: int) -> Trial:
 def main() -> None:
     """Run the workloads that are named, or print what the records hold."""
     path = Path(sys.argv[1])
-    lines = path.read_text().splitlines() if path.exists() else []
-    losses = {key(record): record["loss"] for record in map(json.loads, lines)}
+    known = read(path)
     torch.set_num_threads(1)
-    for arm, workload, seed, dtype in itertools.product(ARMS, sys.argv[2:], SEEDS, DTYPES):
-        run = planned(workload, arm, dtype, seed)
-        if key(run) not in losses:
-            losses[key(run)] = train(run)
-            with path.open("a") as file:
-                file.write(json.dumps({**run, "loss": losses[key(run)]}) + "\n")
+    asked = itertools.product(ARMS, sys.argv[2:], SEEDS, DTYPES)
+    execute([planned(workload, arm, dtype, seed) for arm, workload, seed, dtype in asked], known, path)
     if len(sys.argv) == 2:
-        report(losses)
-
-
-def key(run: Trial) -> str:
-    """What a run is, without what it came to."""
-    return json.dumps({name: value for name, value in run.items() if name != "loss"}, sort_keys=True)
+        report({key(record): record["loss"] for record in known})
 
 
 def report(losses: dict[str, float]) -> None:

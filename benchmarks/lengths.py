@@ -8,12 +8,11 @@ its best step at each length, over the seeds. The loss is that on data held out.
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
 import torch
-from travel import Trial, key, mean, train, trial
+from travel import Trial, execute, key, mean, read, trial
 from workloads import WORKLOADS
 
 LENGTHS = (400, 1600, 6400, 12_800)
@@ -30,17 +29,12 @@ def planned(workload: str, length: int, memory: int, step: float, seed: int) -> 
 def main() -> None:
     """Run the workloads that are named, or print what the records hold."""
     path = Path(sys.argv[1])
-    lines = path.read_text().splitlines() if path.exists() else []
-    losses = {key(record): record["loss"] for record in map(json.loads, lines)}
+    known = read(path)
     torch.set_num_threads(1)
-    for workload, *rest in itertools.product(sys.argv[2:], LENGTHS, MEMORIES, STEPS, SEEDS):
-        run = planned(workload, *rest)
-        if key(run) not in losses:
-            losses[key(run)] = train(run)
-            with path.open("a") as file:
-                file.write(json.dumps({**run, "loss": losses[key(run)]}) + "\n")
+    asked = itertools.product(sys.argv[2:], LENGTHS, MEMORIES, STEPS, SEEDS)
+    execute([planned(*one) for one in asked], known, path)
     if len(sys.argv) == 2:
-        report(losses)
+        report({key(record): record["loss"] for record in known})
 
 
 def report(losses: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from travel import factor
+from travel import factor, read
 from workloads import WORKLOADS, Workload
 
 from inna.hyperparameters import from_adamw, from_memory
@@ -77,7 +77,7 @@ def train(workload: Workload, name: str, step: float) -> tuple[float, float]:
 def main() -> None:
     """Run the workloads that are named, or print what the records hold."""
     path = Path(sys.argv[1])
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    known = read(path)
     torch.set_num_threads(1)
     if len(sys.argv) == 2:
         report(known)

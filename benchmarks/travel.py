@@ -123,15 +123,19 @@ def best(workload: str, name: str, known: list[Trial]) -> tuple[float, float, fl
 
 
 def key(trial: Trial) -> str:
-    return json.dumps(
-        {k: trial[k] for k in ("workload", "optimizer", "settings", "seed", "steps")}, sort_keys=True
-    )
+    """What a run is, without what it came to."""
+    return json.dumps({k: v for k, v in trial.items() if k not in ("loss", "seconds")}, sort_keys=True)
+
+
+def read(path: Path) -> list[Trial]:
+    """The records so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def main() -> None:
     """Run the workloads that are named, or print what the records hold."""
     path = Path(sys.argv[1])
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    known = read(path)
     torch.set_num_threads(1)
     for workload in sys.argv[2:]:
         execute(tuning(workload), known, path)
