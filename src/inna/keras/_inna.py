@@ -164,18 +164,14 @@ class INNA(keras.optimizers.Optimizer):  # type: ignore[misc]
         c = coefficients(lr=lr, alpha=alpha, beta=beta, start=first * (speed - beta))
         if BACKEND == "tensorflow" and self._takes_passes(variable):
             theta, momentum = (_on_tensorflow.native(x) for x in (variable, buffer))
+            along = _on_tensorflow.Direction(g, scaling, k)
             _on_tensorflow.subtract(theta, c.lr, momentum)
-            if scaling is None:
-                _on_tensorflow.subtract(theta, c.push, g)
-                self.assign(buffer, c.damp * momentum)
-                _on_tensorflow.subtract(momentum, -c.gain, g)
-                return
-            scaled = _on_tensorflow.Scaled(g, scaling, k)
-            kept = ops.where(moves, ops.convert_to_tensor(scaling.sigma, dtype), 1)
-            self.assign(scaling.square, kept * _on_tensorflow.native(scaling.square))
-            scaled.subtract(theta, c.push, first=True)
+            if scaling is not None:
+                kept = ops.where(moves, ops.convert_to_tensor(scaling.sigma, dtype), 1)
+                self.assign(scaling.square, kept * _on_tensorflow.native(scaling.square))
+            along.subtract_from(theta, c.push, first=True)
             self.assign(buffer, c.damp * momentum)
-            scaled.subtract(momentum, -c.gain)
+            along.subtract_from(momentum, -c.gain)
             return
         if scaling is not None:
             square = ops.cast(scaling.square, dtype)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ._direction import TINY, Scaling, unbiased
 
-__all__ = ["Scaled", "beside", "dense", "native", "none_at_0", "now", "subtract"]
+__all__ = ["Direction", "beside", "dense", "native", "none_at_0", "now", "subtract"]
 
 
 def subtract(variable: Any, a: Any, v: Any) -> None:
@@ -17,21 +17,25 @@ def subtract(variable: Any, a: Any, v: Any) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=a, delta=v)
 
 
-class Scaled:
+class Direction:
     """The v of `_direction.direction`, taken from a variable in one pass without a copy of its own."""
 
-    def __init__(self, g: Any, scaling: Scaling, k: Any) -> None:
-        self._part = (1 - scaling.sigma) ** 0.5
-        self._g = self._part * g
-        self._square = native(scaling.square)
-        self._root = tf.sqrt(unbiased(tf.cast(k, g.dtype), scaling.sigma))
-        self._eps = tf.maximum(scaling.eps * self._root, TINY)
+    def __init__(self, g: Any, scaling: Scaling | None, k: Any) -> None:
+        self._g, self._scaling = g, scaling
+        if scaling is not None:
+            self._part = (1 - scaling.sigma) ** 0.5
+            self._g = self._part * g
+            self._root = tf.sqrt(unbiased(tf.cast(k, g.dtype), scaling.sigma))
+            self._eps = tf.maximum(scaling.eps * self._root, TINY)
 
-    def subtract(self, variable: Any, a: Any, *, first: bool = False) -> None:
-        """Take a v from the variable; the first time add (1 - sigma) g^2 to the second moment before."""
+    def subtract_from(self, variable: Any, a: Any, *, first: bool = False) -> None:
+        """Take a v from it; the first time (1 - sigma) g^2 is added to the second moment before."""
+        if self._scaling is None:
+            subtract(variable, a, self._g)
+            return
         tf.raw_ops.ResourceApplyAdagradV2(
             var=variable.handle,
-            accum=self._square.handle,
+            accum=native(self._scaling.square).handle,
             lr=a * self._root / self._part,
             epsilon=self._eps,
             grad=self._g,
