@@ -79,19 +79,19 @@ VISION := timm fastai fastcore fastdownload fastprogress fasttransform plum-disp
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS)
 	$(call install,dev)
 	test -d $(VENV)/triton || test "$$(uname)" != Linux || \
-		$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/triton triton
+		$(PIP) install --quiet --no-compile --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/triton triton
 	test -d $(VENV)/vision || \
-		$(PIP) install --quiet --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/vision $(VISION)
+		$(PIP) install --quiet --no-compile --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/vision $(VISION)
 	touch $(VENV)/.lab $(VENV)/.quick
 
 $(VENV)/.lint: $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) ruff
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) ruff
 	touch $@
 
 define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) $(PIP) install --quiet --editable '.[$(1)]'
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) $(PIP) install --quiet --no-compile --editable '.[$(1)]'
 	touch $@
 endef
 

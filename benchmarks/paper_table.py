@@ -30,8 +30,8 @@ def table(folder: Path) -> str:
         Run(**json.loads(path.read_bytes())["run"]) for path in sorted(folder.glob("runs/*/*/*/run.json"))
     ]
     lines = [
-        f"| curve | weights | gamma_0 | seed | {' | '.join(map(str, EPOCHS))} | hits |",
-        f"|---|---|---|---|{'---|' * len(EPOCHS)}---|",
+        f"| curve | weights | gamma_0 | seed | products | {' | '.join(map(str, EPOCHS))} | hits |",
+        f"|---|---|---|---|---|{'---|' * len(EPOCHS)}---|",
     ]
     named = [(name, run) for run in runs if (name := curve(run)) is not None]
     for name in dict.fromkeys(name for name, _ in named):
@@ -42,7 +42,7 @@ def table(folder: Path) -> str:
             f"{math.log10(printed.high[e]):.3f}]"
             for e in EPOCHS
         ]
-        lines.append(f"| **{name}**, printed | | | five | {' | '.join(bands)} | |")
+        lines.append(f"| **{name}**, printed | | | five | | {' | '.join(bands)} | |")
         lines += [line(run, printed, folder) for of, run in named if of == name]
     return "\n".join(lines)
 
@@ -66,7 +66,7 @@ def line(run: Run, printed: paper.Printed, folder: Path) -> str:
         cells.append(f"**{value:.3f}**" if hit else f"{value:.3f}")
         hits, of = hits + hit, of + 1
     start = f"speed {run.options['initial_speed']:g}" if "initial_speed" in run.options else ""
-    columns = [start, run.init, f"{run.lr:g}", str(run.seed), *cells, f"{hits} of {of}"]
+    columns = [start, run.init, f"{run.lr:g}", str(run.seed), run.precision, *cells, f"{hits} of {of}"]
     return f"| {' | '.join(columns)} |"
 
 

@@ -347,6 +347,22 @@ def test_the_clipped_loss_is_that_of_keras(tmp_path: Path) -> None:
     torch.testing.assert_close(logits.grad[0], torch.tensor([-0.5, 0.5]))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_clipped_loss_of_16_bits_is_that_of_float32(dtype: torch.dtype) -> None:
+    """A probability of .999 is 1 in bfloat16, where it would be clipped."""
+    logits = torch.tensor([[7.0, 0.0], [0.0, 12.0], [1.5, 0.25]], dtype=dtype, requires_grad=True)
+    labels = torch.tensor([0, 0, 1])
+    wide = logits.detach().float().requires_grad_()
+    losses = [clipped_cross_entropy(these, labels) for these in (logits, wide)]
+    for loss in losses:
+        loss.backward()  # type: ignore[no-untyped-call]
+    assert losses[0].dtype == torch.float32
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=0)
+    assert logits.grad is not None
+    assert wide.grad is not None
+    torch.testing.assert_close(logits.grad, wide.grad.to(dtype), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
 def test_a_gpu_computes_in_the_precision_of_the_run(precision: str) -> None:
     training.set_up_gpu(precision)

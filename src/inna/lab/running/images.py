@@ -24,7 +24,8 @@ KERAS_EPSILON = 1e-7
 
 def clipped_cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """The cross-entropy of Keras 2.2.4, of probabilities clipped to [1e-7, 1 - 1e-7]: no gradient outside."""
-    likelihood = logits.softmax(1).gather(1, labels[:, None]).squeeze(1)
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # 1 - 1e-7 is no number of bfloat16
+    likelihood = logits.softmax(1, dtype).gather(1, labels[:, None]).squeeze(1)
     return nll_loss(
         likelihood.clamp(KERAS_EPSILON, 1 - KERAS_EPSILON).log()[:, None],
         torch.zeros_like(labels),
