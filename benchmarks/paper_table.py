@@ -1,8 +1,8 @@
 """How far runs of NiN lie from the paper's printed curves: the tables of docs/paper.md.
 
 Run it with `python benchmarks/paper_table.py [FOLDER ...]`; a folder is an `--out` of `inna reproduce`, and
-without one all in studies/ are read. A value is log10 J after the epoch; it is bold if it lies in the printed
-band, give or take .02.
+without one all in studies/ are read. A value is log10 J, or the test accuracy, after the epoch; it is bold if
+it lies in the printed band, give or take .02 of log10 J or .01 of accuracy.
 """
 
 import json
@@ -16,16 +16,17 @@ from inna.lab.results import paper
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 EPOCHS = (1, 2, 3, 5, 10, 15)
-MARGIN = 0.02
+MARGIN = {"train_loss": 0.02, "test_accuracy": 0.01}
 
 
 def main() -> None:
     for folder in map(Path, sys.argv[1:] or sorted(STUDIES.glob("paper-*"))):
-        print(f"{folder.name}\n\n{table(folder)}\n")
+        for field in MARGIN:
+            print(f"{folder.name}, {field}\n\n{table(folder, field)}\n")
 
 
-def table(folder: Path) -> str:
-    """Every run below a folder, one line each, with the printed mean under each group of a curve's."""
+def table(folder: Path, field: str) -> str:
+    """Every run below a folder, one line each, with the printed mean above each group of a curve's."""
     runs = [
         Run(**json.loads(path.read_bytes())["run"]) for path in sorted(folder.glob("runs/*/*/*/run.json"))
     ]
@@ -35,16 +36,25 @@ def table(folder: Path) -> str:
     ]
     named = [(name, run) for run in runs if (name := curve(run)) is not None]
     for name in dict.fromkeys(name for name, _ in named):
-        printed = paper.printed(runs[0].problem, "train_loss", name)
+        printed = paper.printed(runs[0].problem, field, name)
         assert printed is not None
         bands = [
-            f"{math.log10(printed.mean[e]):.3f} [{math.log10(printed.low[e]):.3f}, "
-            f"{math.log10(printed.high[e]):.3f}]"
+            " ".join(
+                (
+                    f"{shown(field, printed.mean[e]):.3f}" if math.isfinite(printed.mean[e]) else "",
+                    f"[{shown(field, printed.low[e]):.3f}, {shown(field, printed.high[e]):.3f}]",
+                )
+            )
             for e in EPOCHS
         ]
         lines.append(f"| **{name}**, printed | | | five | | {' | '.join(bands)} | |")
-        lines += [line(run, printed, folder) for of, run in named if of == name]
+        lines += [line(run, printed, folder, field) for of, run in named if of == name]
     return "\n".join(lines)
+
+
+def shown(field: str, value: float) -> float:
+    """A value on the figure's axis."""
+    return math.log10(value) if field == "train_loss" else value
 
 
 def curve(run: Run) -> str | None:
@@ -52,7 +62,7 @@ def curve(run: Run) -> str | None:
     return paper.label(Setting(label="a run", optimizer=run.optimizer, options=run.options, q=run.q))
 
 
-def line(run: Run, printed: paper.Printed, folder: Path) -> str:
+def line(run: Run, printed: paper.Printed, folder: Path, field: str) -> str:
     """One run."""
     found = RunFolder.of(run, folder / "runs").records()
     cells, hits, of = [], 0, 0
@@ -60,9 +70,9 @@ def line(run: Run, printed: paper.Printed, folder: Path) -> str:
         if epoch >= len(found):
             cells.append("")
             continue
-        value = math.log10(found[epoch]["train_loss"])
-        low, high = math.log10(printed.low[epoch]), math.log10(printed.high[epoch])
-        hit = low - MARGIN <= value <= high + MARGIN
+        value = shown(field, found[epoch][field])
+        low, high = shown(field, printed.low[epoch]), shown(field, printed.high[epoch])
+        hit = low - MARGIN[field] <= value <= high + MARGIN[field]
         cells.append(f"**{value:.3f}**" if hit else f"{value:.3f}")
         hits, of = hits + hit, of + 1
     start = f"speed {run.options['initial_speed']:g}" if "initial_speed" in run.options else ""

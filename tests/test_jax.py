@@ -147,6 +147,37 @@ def test_the_mask_says_where_the_decay_applies(make: Any, as_function: bool) -> 
     np.testing.assert_array_equal(updates["b"], 0)
 
 
+@pytest.mark.parametrize("make", BOTH)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
+def test_cautious_decay_shrinks_what_the_step_brings_nearer_to_0(make: Any, dtype: Any) -> None:
+    random = np.random.default_rng(0)
+
+    def drawn() -> Any:
+        pair = random.normal(size=(2, 40))
+        return jnp.asarray(pair[0] + 1j * pair[1] if dtype == jnp.complex64 else pair[0], dtype)
+
+    cautious = make(0.1, weight_decay=0.3, cautious_weight_decay=True, mask={"w": True, "b": False})
+    plain = make(0.1, weight_decay=0.0)
+    theta = {"w": drawn(), "b": drawn()}
+    ours, theirs, shrunk = cautious.init(theta), plain.init(theta), 0.0
+    for _ in range(20):
+        v = {"w": drawn(), "b": drawn()}
+        deltas, theirs = plain.update(v, theirs, theta)
+        updates, ours = jax.jit(cautious.update)(v, ours, theta)
+        w, delta = as_real(theta["w"]), as_real(deltas["w"])
+        nears = w * delta <= 0
+        np.testing.assert_allclose(as_real(updates["w"]), delta - 0.03 * w * nears, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(updates["b"], deltas["b"], rtol=1e-4, atol=1e-6)
+        shrunk += nears.mean() / 20
+        theta = optax.apply_updates(theta, updates)
+    assert 0.1 < shrunk < 0.9  # some, not all
+
+
+def as_real(x: Any) -> Any:
+    """Shape (1, n), or (2, n) of complex numbers."""
+    return np.stack([x.real, x.imag]) if jnp.iscomplexobj(x) else np.asarray(x)[None]
+
+
 def test_weight_decay_without_parameters_is_an_error() -> None:
     optimizer = inna.jax.inna(0.1, weight_decay=0.1)
     with pytest.raises(ValueError, match="weight_decay needs the parameters"):

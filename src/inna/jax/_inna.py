@@ -41,6 +41,14 @@ def coefficients(
 Mask: TypeAlias = optax.Params | Callable[[optax.Params], optax.Params] | None
 
 
+class Decay(NamedTuple):
+    """What `inna` and `innaprop` are told of the decay."""
+
+    rate: float | jax.Array = 0.0
+    mask: Mask = None
+    cautious: bool = False
+
+
 class InnaState(NamedTuple):
     """State of `inna` and `scale_by_inna`.
 
@@ -63,6 +71,7 @@ def inna(
     initial_speed: optax.ScalarOrSchedule = 1.0,
     weight_decay: float | jax.Array = 0.0,
     mask: Mask = None,
+    cautious_weight_decay: bool = False,
     state_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""The Inertial Newton Algorithm.
@@ -85,6 +94,8 @@ def inna(
         weight_decay: lambda >= 0, decoupled: the momentum does not see it.
         mask: a tree of booleans, shaped as the parameters or a prefix of them, or a function of the
             parameters that returns one: where the decay applies. None: everywhere.
+        cautious_weight_decay: shrinks only the values that the step moves towards 0 or leaves (Chen et al.
+            2025, arXiv 2510.12402).
         state_dtype: dtype of the momentum. None: each parameter's own, and float32 for 16 bits and less.
 
     Returns:
@@ -115,7 +126,8 @@ def inna(
     Reference: Castera, Bolte, Févotte, Pauwels, *An Inertial Newton Algorithm for Deep Learning*, JMLR 22
     (2021), equation (12), Table 1 and, for the start, Section 5.2.
     """
-    init, step = inertia(learning_rate, alpha, beta, initial_speed, weight_decay, mask, state_dtype)
+    decay = Decay(weight_decay, mask, cautious_weight_decay)
+    init, step = inertia(learning_rate, alpha, beta, initial_speed, decay, state_dtype)
 
     def update(
         updates: optax.Updates, state: InnaState, params: optax.Params | None = None, **_: object
@@ -178,8 +190,7 @@ def inertia(
     alpha: optax.ScalarOrSchedule,
     beta: optax.ScalarOrSchedule,
     initial_speed: optax.ScalarOrSchedule,
-    weight_decay: float | jax.Array,
-    mask: Mask,
+    decay: Decay,
     state_dtype: jax.typing.DTypeLike | None,
 ) -> tuple[Callable[..., InnaState], Callable[..., tuple[optax.Updates, InnaState]]]:
     """The functions `init(params)` and `step(updates, direction, state, params)`.
@@ -195,7 +206,7 @@ def inertia(
             ("initial_speed", initial_speed),
         ]
     }
-    weight_decay, state_dtype = checked("weight_decay", weight_decay), checked_dtype(state_dtype)
+    weight_decay, state_dtype = checked("weight_decay", decay.rate), checked_dtype(state_dtype)
     decays = not (isinstance(weight_decay, float) and weight_decay == 0)
 
     def init(params: optax.Params) -> InnaState:
@@ -225,9 +236,11 @@ def inertia(
         if decays:
             if params is None:
                 raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
-            decay = optax.add_decayed_weights(-lr * weight_decay, mask)
+            shrink = optax.add_decayed_weights(-lr * weight_decay, decay.mask)
             thetas = jax.tree.map(lambda p: jnp.asarray(p).astype(wide(p)), params)
-            deltas, _ = decay.update(deltas, decay.init(thetas), thetas)
+            if decay.cautious:
+                thetas = jax.tree.map(nearing_0, thetas, deltas)
+            deltas, _ = shrink.update(deltas, shrink.init(thetas), thetas)
         deltas = jax.tree.map(like, deltas, updates)
 
         again, cs = direction(*apart(scalars)), after(params, deltas, c)
@@ -241,6 +254,13 @@ def inertia(
 def at_rest(v: jax.Array, moves: jax.Array) -> jax.Array:
     """The gradient, or in a step with learning rate 0 what of it is finite: 0 times infinity is no number."""
     return jnp.where(moves | jnp.isfinite(v), v, 0)
+
+
+def nearing_0(theta: jax.Array, delta: jax.Array) -> jax.Array:
+    """The values that a step moves towards 0 or leaves, the others 0; of complex numbers, their parts."""
+    if jnp.iscomplexobj(theta):
+        return jax.lax.complex(nearing_0(theta.real, delta.real), nearing_0(theta.imag, delta.imag))
+    return jnp.where(theta * delta <= 0, theta, 0)
 
 
 def like(delta: jax.Array, v: jax.Array) -> jax.Array:

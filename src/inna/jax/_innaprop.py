@@ -8,7 +8,7 @@ import optax
 
 from ._dtypes import wide
 from ._hyperparameters import at, checked
-from ._inna import InnaState, Mask, at_rest, inertia
+from ._inna import Decay, InnaState, Mask, at_rest, inertia
 
 __all__ = ["InnapropState", "innaprop"]
 
@@ -52,6 +52,7 @@ def innaprop(
     *,
     initial_speed: optax.ScalarOrSchedule | None = None,
     mask: Mask = None,
+    cautious_weight_decay: bool = False,
     state_dtype: jax.typing.DTypeLike | None = None,
     eps_root: float | jax.Array = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
@@ -74,6 +75,7 @@ def innaprop(
         weight_decay: lambda >= 0, decoupled.
         initial_speed: s >= 0: starts with u_0 = (s - beta) v_0, v_0 scaled. None: beta, so u_0 = 0.
         mask: where the decay applies, as in `inna`.
+        cautious_weight_decay: as in `inna`.
         state_dtype: dtype of the momentum, as in `inna`; that of the second moment is at least float32.
         eps_root: added under the root, >= 0: at a gradient of 0 the root has no derivative without it.
 
@@ -98,7 +100,8 @@ def innaprop(
     sigma = checked("sigma", sigma, below_1=True)
     eps, eps_root = checked("eps", eps), checked("eps_root", eps_root)
     speed = beta if initial_speed is None else initial_speed
-    inertia_init, step = inertia(learning_rate, alpha, beta, speed, weight_decay, mask, state_dtype)
+    decay = Decay(weight_decay, mask, cautious_weight_decay)
+    inertia_init, step = inertia(learning_rate, alpha, beta, speed, decay, state_dtype)
 
     def init(params: optax.Params) -> InnapropState:
         def zeros(p: jax.Array) -> jax.Array:
