@@ -95,8 +95,9 @@ def machine(arguments: argparse.Namespace, deadline: float) -> dict[str, Any]:
 
 def tests(arguments: argparse.Namespace, deadline: float) -> dict[str, Any]:
     """The tests that need a GPU."""
+    files = [path for path in sorted(REPOSITORY.glob("tests/test_*.py")) if "mark.gpu" in path.read_text()]
     return run(
-        [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"], deadline
+        [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", *files], deadline
     )
 
 
