@@ -38,18 +38,24 @@ def table(folder: Path, field: str) -> str:
     for name in dict.fromkeys(name for name, _ in named):
         printed = paper.printed(runs[0].problem, field, name)
         assert printed is not None
-        bands = [
-            " ".join(
-                (
-                    f"{shown(field, printed.mean[e]):.3f}" if math.isfinite(printed.mean[e]) else "",
-                    f"[{shown(field, printed.low[e]):.3f}, {shown(field, printed.high[e]):.3f}]",
-                )
-            )
-            for e in EPOCHS
-        ]
+        bands = [band(field, printed, epoch) for epoch in EPOCHS]
         lines.append(f"| **{name}**, printed | | | five | | {' | '.join(bands)} | |")
         lines += [line(run, printed, folder, field) for of, run in named if of == name]
     return "\n".join(lines)
+
+
+def band(field: str, printed: paper.Printed, epoch: int) -> str:
+    """The printed mean and band; nothing before the curve enters the printed axis."""
+    if epoch not in printed.epoch:
+        return ""
+    mean, low, high = at(field, printed, epoch)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def at(field: str, printed: paper.Printed, epoch: int) -> tuple[float, float, float]:
+    """The printed mean, the least and the greatest of five runs after an epoch."""
+    (k,) = (printed.epoch == epoch).nonzero()[0]
+    return shown(field, printed.mean[k]), shown(field, printed.low[k]), shown(field, printed.high[k])
 
 
 def shown(field: str, value: float) -> float:
@@ -71,7 +77,10 @@ def line(run: Run, printed: paper.Printed, folder: Path, field: str) -> str:
             cells.append("")
             continue
         value = shown(field, found[epoch][field])
-        low, high = shown(field, printed.low[epoch]), shown(field, printed.high[epoch])
+        if epoch not in printed.epoch:
+            cells.append(f"{value:.3f}")
+            continue
+        _, low, high = at(field, printed, epoch)
         hit = low - MARGIN[field] <= value <= high + MARGIN[field]
         cells.append(f"**{value:.3f}**" if hit else f"{value:.3f}")
         hits, of = hits + hit, of + 1
