@@ -5,7 +5,7 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 RESULTS ?= results
 BIN := $(VENV)/bin
-PIP = $(BIN)/python -m pip --disable-pip-version-check
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 PYTEST = $(BIN)/python -m pytest -p no:cacheprovider
 
 .PHONY: figures test tests quick lint oldest newest wheel asan docs bench clean
@@ -79,19 +79,19 @@ VISION := timm fastai fastcore fastdownload fastprogress fasttransform plum-disp
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS)
 	$(call install,dev)
 	test -d $(VENV)/triton || test "$$(uname)" != Linux || \
-		$(PIP) install --quiet --no-compile --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/triton triton
+		$(INSTALL) --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/triton triton
 	test -d $(VENV)/vision || \
-		$(PIP) install --quiet --no-compile --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/vision $(VISION)
+		$(INSTALL) --no-deps --constraint $(CONSTRAINTS) --target $(VENV)/vision $(VISION)
 	touch $(VENV)/.lab $(VENV)/.quick
 
 $(VENV)/.lint: $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) ruff
+	$(INSTALL) --constraint $(CONSTRAINTS) ruff
 	touch $@
 
 define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) $(PIP) install --quiet --no-compile --editable '.[$(1)]'
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) $(INSTALL) --editable '.[$(1)]'
 	touch $@
 endef
 

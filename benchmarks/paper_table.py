@@ -46,16 +46,10 @@ def table(folder: Path, field: str) -> str:
 
 def band(field: str, printed: paper.Printed, epoch: int) -> str:
     """The printed mean and band; nothing before the curve enters the printed axis."""
-    if epoch not in printed.epoch:
+    if (point := printed.after(epoch)) is None:
         return ""
-    mean, low, high = at(field, printed, epoch)
+    mean, low, high = (shown(field, value) for value in point)
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def at(field: str, printed: paper.Printed, epoch: int) -> tuple[float, float, float]:
-    """The printed mean, the least and the greatest of five runs after an epoch."""
-    (k,) = (printed.epoch == epoch).nonzero()[0]
-    return shown(field, printed.mean[k]), shown(field, printed.low[k]), shown(field, printed.high[k])
 
 
 def shown(field: str, value: float) -> float:
@@ -77,10 +71,10 @@ def line(run: Run, printed: paper.Printed, folder: Path, field: str) -> str:
             cells.append("")
             continue
         value = shown(field, found[epoch][field])
-        if epoch not in printed.epoch:
+        if (point := printed.after(epoch)) is None:
             cells.append(f"{value:.3f}")
             continue
-        _, low, high = at(field, printed, epoch)
+        _, low, high = (shown(field, bound) for bound in point)
         hit = low - MARGIN[field] <= value <= high + MARGIN[field]
         cells.append(f"**{value:.3f}**" if hit else f"{value:.3f}")
         hits, of = hits + hit, of + 1

@@ -44,9 +44,9 @@ Mask: TypeAlias = optax.Params | Callable[[optax.Params], optax.Params] | None
 class Decay(NamedTuple):
     """What `inna` and `innaprop` are told of the decay."""
 
-    rate: float | jax.Array = 0.0
-    mask: Mask = None
-    cautious: bool = False
+    rate: float | jax.Array
+    mask: Mask
+    cautious: bool
 
 
 class InnaState(NamedTuple):

@@ -36,6 +36,11 @@ class Printed:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    def after(self, epoch: int) -> tuple[float, float, float] | None:
+        """Mean, least and greatest after an epoch; None where the curve has no point."""
+        at = np.flatnonzero(self.epoch == epoch)
+        return (self.mean[at[0]], self.low[at[0]], self.high[at[0]]) if at.size else None
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -133,9 +138,9 @@ def _distances(problem: Problem, curve: Curve, field: str, name: str, ours: str)
     known = DIGITISATION[field]
     found = []
     for epoch in EPOCHS:
-        at = np.flatnonzero(theirs.epoch == epoch)
-        if epoch < len(means) and at.size and np.isfinite(means[epoch]):
-            mean, low, high = (scale(values[at[0]]) for values in (theirs.mean, theirs.low, theirs.high))
+        point = theirs.after(epoch)
+        if point and epoch < len(means) and np.isfinite(means[epoch]):
+            mean, low, high = map(scale, point)
             value = scale(means[epoch])
             beyond = max(0.0, float(low - value), float(value - high))
             found.append(Distance(ours, field, epoch, float(value - mean), beyond <= known, beyond))
