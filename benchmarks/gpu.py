@@ -55,6 +55,14 @@ def main() -> None:
     if arguments.plan.endswith(".toml"):
         arguments.plan = str(Path(arguments.plan).absolute())
     arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        play(arguments, deadline)
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
+
+
+def play(arguments: argparse.Namespace, deadline: float) -> None:
+    """The parts in order, until the time is up."""
     for name in arguments.parts:
         if (arguments.out / f"{name}.json").exists():
             print(f"{name}: done before", flush=True)
@@ -137,29 +145,40 @@ def slices(arguments: argparse.Namespace, deadline: float) -> dict[str, Any]:
     command += [part for name in arguments.datasets for part in ("--dataset", name)]
     if arguments.data_dir:
         command += ["--data-dir", arguments.data_dir]
-    found = run(command, deadline)
-    pack(folder, arguments.out)
-    return found
+    try:
+        return run(command, deadline)
+    finally:
+        pack(folder, arguments.out)
 
 
 PARTS = {"machine": machine, "tests": tests, "steps": steps, "seeds": seeds, "slices": slices}
 
 
 def run(command: list[Any], deadline: float) -> dict[str, Any]:
-    """Run a command until it ends or the time is up; complete means that it ended without a failure."""
+    """Run a command until it ends or the time is up; complete means that it ended without a failure.
+
+    Ctrl-C stops it as the end of the time does: it reaches the command through this process alone.
+    """
     arguments = [str(part) for part in command]
     process = subprocess.Popen(
-        arguments, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         text, errors = process.communicate(timeout=max(deadline - time.monotonic(), 1))
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as why:
         process.send_signal(signal.SIGINT)  # a run writes its checkpoint now and then, at least once an epoch
         try:
             text, errors = process.communicate(timeout=RESERVE / 2)
         except subprocess.TimeoutExpired:
             process.kill()
             text, errors = process.communicate()
+        if isinstance(why, KeyboardInterrupt):
+            raise
     complete = process.returncode == 0
     return {"complete": complete, "text": (text if complete else text + errors)[-20_000:]}
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,26 +10,26 @@ from pathlib import Path
 import pytest
 
 from inna.lab import records
-from short_plan import TOML
+from short_plan import TOML, until
 
 PLAYBOOK = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
 
+def start(out: Path, plan: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PLAYBOOK), str(out), "--plan", str(plan), "--datasets", "digits"]
+    return subprocess.Popen(
+        [*command, "--device", "cpu", "--jobs", "1", "--rehearsal", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def play(out: Path, plan: Path, *options: str) -> str:
-    command = [
-        sys.executable,
-        str(PLAYBOOK),
-        str(out),
-        "--plan",
-        str(plan),
-        "--datasets",
-        "digits",
-        "--device",
-        "cpu",
-    ]
-    done = subprocess.run([*command, "--jobs", "1", "--rehearsal", *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = start(out, plan, *options)
+    text, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return text
 
 
 @pytest.fixture
@@ -60,10 +61,12 @@ def test_a_plan_in_slices_on_one_machine_after_the_other_gives_the_same_records(
 ) -> None:
     play(tmp_path / "whole", plan, "--parts", "slices")
     here = tmp_path / "slice0"
-    seconds = 30.0
-    while not lasting(here / "plan"):  # on a slow machine the start alone takes longer
-        play(here, plan, "--parts", "slices", "--seconds", str(seconds))
-        seconds *= 1.25
+    assert "the time is up" in play(here, plan, "--parts", "slices", "--seconds", "0")
+    process = start(here, plan, "--parts", "slices")
+    until(lambda: bool(lasting(here / "plan")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert "goes on from here" in errors
     assert not (here / "slices.json").exists()
     assert 0 < len(lasting(here / "plan")) < len(lasting(tmp_path / "whole" / "plan"))
     sizes = [path.stat().st_size for path in here.iterdir() if path.is_file()]
