@@ -84,7 +84,7 @@ def _draw_line(ax: Axes, line: Line) -> None:
         markevery=max(1, len(line.x) // 12),
         **look,
     )
-    if line.kind == "curve" and line.low is not None and line.high is not None:
+    if line.low is not None and line.high is not None:
         band = np.isfinite(line.low)
         ax.fill_between(
             line.x[band], line.low[band], line.high[band], color=drawn.get_color(), alpha=0.13, linewidth=0

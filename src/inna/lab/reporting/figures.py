@@ -396,7 +396,7 @@ def _bottom(accuracy: float) -> float:
 
 def _overlaid(plan: Plan, results: Sequence[Result]) -> str:
     papers = any(paper.repeats(plan, result.problem) for result in results)
-    return " Thin and dark: the paper's printed curves, as far as ours have come." if papers else ""
+    return " Thin and dark: the paper's printed curves and bands, as far as ours have come." if papers else ""
 
 
 def _title(result: Result) -> str:

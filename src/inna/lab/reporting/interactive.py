@@ -79,7 +79,8 @@ def _traces(line: Line) -> list[dict[str, Any]]:
         return [trace | {"mode": "markers", "marker": mark, "showlegend": False, "hovertemplate": words}]
     if line.kind == "printed":
         thin = {"color": color, "width": 1}
-        return [trace | {"name": f"{name}, printed", "mode": "lines", "line": thin, "showlegend": False}]
+        trace |= {"name": f"{name}, printed", "mode": "lines", "line": thin, "showlegend": False}
+        return [*_band(line, name, color), trace]
     trace["mode"] = "lines+markers" if line.look.marker and line.kind == "curve" else "lines"
     trace["line"] = {"color": color, "width": 2, "dash": DASHES[line.look.linestyle]}
     trace["line"]["shape"] = "hv" if line.kind == "steps" else "linear"
