@@ -5,8 +5,10 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 RESULTS ?= results
 BIN := $(VENV)/bin
+# Modules are compiled when they are first imported, not all at once: that needs them to be written.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
-PYTEST = $(BIN)/python -m pytest -p no:cacheprovider
+PYTEST = $(BIN)/python -m pytest -p no:cacheprovider --durations=20
 
 .PHONY: figures test tests quick lint oldest newest wheel asan docs bench clean
 

@@ -35,7 +35,7 @@ def play(out: Path, plan: Path, *options: str) -> str:
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
     file = tmp_path / "plan.toml"
-    file.write_text(TOML)
+    file.write_text(TOML.replace("train = 800", "train = 200"))
     return file
 
 

@@ -37,7 +37,7 @@ def of_figure2(found: Records) -> Records:
     return {log: run for log, run in found.items() if "INNA" in log}
 
 
-KILLS = int(os.environ.get("INNA_KILLS", "6"))
+KILLS = int(os.environ.get("INNA_KILLS", "4"))
 """The moments are others each time; 20 take some minutes."""
 
 
