@@ -5,10 +5,10 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 RESULTS ?= results
 BIN := $(VENV)/bin
-# Modules are compiled when they are first imported, not all at once: that needs them to be written.
+# Installing compiles no module: the first import of each does, and must be allowed to write what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
-PYTEST = $(BIN)/python -m pytest -p no:cacheprovider --durations=20
+PYTEST = $(BIN)/python -m pytest -p no:cacheprovider
 
 .PHONY: figures test tests quick lint oldest newest wheel asan docs bench clean
 
@@ -23,7 +23,7 @@ test: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(PYTEST) src --doctest-modules --ignore-glob='*/_fused_triton.py' --ignore-glob='*/integrations/*' -q
-	$(PYTEST) -n 2 --dist loadgroup
+	$(PYTEST) -n 2 --dist loadgroup --durations=20
 
 # The ground floor's tests and those of the files that differ from main, without TensorFlow, Ray and Transformers.
 quick: $(VENV)/.quick

@@ -157,22 +157,18 @@ PARTS = {"machine": machine, "tests": tests, "steps": steps, "seeds": seeds, "sl
 def run(command: list[Any], deadline: float) -> dict[str, Any]:
     """Run a command until it ends or the time is up; complete means that it ended without a failure.
 
-    Ctrl-C stops it as the end of the time does: it reaches the command through this process alone.
+    Ctrl-C stops it as the end of the time does; a terminal sends it to the command, too.
     """
     arguments = [str(part) for part in command]
     process = subprocess.Popen(
-        arguments,
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        arguments, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         text, errors = process.communicate(timeout=max(deadline - time.monotonic(), 1))
     except (subprocess.TimeoutExpired, KeyboardInterrupt) as why:
-        process.send_signal(signal.SIGINT)  # a run writes its checkpoint now and then, at least once an epoch
-        try:
+        if isinstance(why, subprocess.TimeoutExpired):
+            process.send_signal(signal.SIGINT)
+        try:  # a run writes its checkpoint now and then, at least once an epoch
             text, errors = process.communicate(timeout=RESERVE / 2)
         except subprocess.TimeoutExpired:
             process.kill()

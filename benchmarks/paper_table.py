@@ -27,8 +27,8 @@ def main() -> None:
         run for folder in map(Path, sys.argv[1:] or sorted(STUDIES.glob("paper-*"))) for run in read(folder)
     ]
     for dataset in sorted({run.problem.dataset for run, _ in runs}):
+        found = [(run, records) for run, records in runs if run.problem.dataset == dataset]
         for field in MARGIN:
-            found = [(run, records) for run, records in runs if run.problem.dataset == dataset]
             print(f"{dataset}, {field}\n\n{table(found, field)}\n")
 
 

@@ -1,6 +1,7 @@
 """The GPU playbook, rehearsed on a CPU: every part runs, and slices of a plan give the records of one run."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ def start(out: Path, plan: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -64,7 +66,7 @@ def test_a_plan_in_slices_on_one_machine_after_the_other_gives_the_same_records(
     assert "the time is up" in play(here, plan, "--parts", "slices", "--seconds", "0")
     process = start(here, plan, "--parts", "slices")
     until(lambda: bool(lasting(here / "plan")))
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
     _, errors = process.communicate()
     assert "goes on from here" in errors
     assert not (here / "slices.json").exists()
