@@ -15,7 +15,7 @@ from inna.lab import plan
     [
         ("quick", "eda901145db02c9e8c994aeae4634ab6457e3f34270dbb5c21166b15d54c7ba3"),
         ("laptop", "9266b9242f930fb575ad6232804e1462e71b366902515eb65bc0a45d8e4b49bb"),
-        ("paper", "0e393edb64c682767a2fe550504f56fcb82e43b3049f887170284982c2aefe8e"),
+        ("paper", "95de2815dbfb6efcf0d13f2e15fe51a9886fe64723680617b8b7b3e39c831449"),
     ],
 )
 def test_the_runs_of_a_shipped_plan_keep_their_folders(preset: str, known: str) -> None:
