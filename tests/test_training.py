@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from inna.lab import data, records
 from inna.lab.plan import Problem, Run
 from inna.lab.running import networks, optimizers, training
 from inna.lab.running.images import Images, clipped_cross_entropy
+from inna.torch import _fused
+from inna.torch._fused_cpu import fused_cpu_step
 
 DIGITS = data.load("digits", train=96, test=40)
 
@@ -263,6 +266,51 @@ def test_a_step_is_the_plain_loops_step() -> None:
         losses.append(loss.item())
     assert np.diff(totals) / 8 == pytest.approx(losses, abs=1e-4)
     assert max(losses) - min(losses) > 0.01
+
+
+def flags_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {name: optimizer.defaults[name] for name in ("foreach", "fused") if optimizer.defaults[name]}
+
+
+@pytest.mark.parametrize("name", ["inna", "innaprop"])
+def test_the_fastest_implementation_is_taken_if_it_takes_the_steps_of_the_loop(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where the fused kernel is the fastest, with the kernel for a CPU in its place."""
+    net = networks.build("small", (1, 8, 8), 10, init="glorot_normal", seed=0).train()
+    params = [param.detach() for param in net.parameters()]
+    real = fused_cpu_step
+    kernels: dict[str, Any] = {"right": real}
+    kernels["wrong"] = lambda tensors, group, options, amp: real(
+        tensors, group, {**options, "beta": options["beta"] + 0.1}, amp
+    )
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("CUDA error: invalid argument")
+
+    kernels["broken"] = broken
+    monkeypatch.setitem(optimizers.FASTEST, "cpu", optimizers.FASTEST["cuda"])
+    taken = {}
+    for kind, kernel in kernels.items():
+        monkeypatch.setattr(_fused, "kernel_for", lambda device, kernel=kernel: kernel)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            taken[kind] = flags_of(optimizers.build(name, params, 0.1, {"weight_decay": 0.1}))
+        assert ["departs from the plain loop" in str(each.message) for each in said] == [True] * (
+            kind == "wrong"
+        )
+    assert taken == {"right": {"fused": True}, "wrong": {}, "broken": {}}
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(params, net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "options", [{"state_dtype": "8bit"}, {"stochastic_rounding": True}, {"kahan_sum": True}], ids=str
+)
+def test_a_plan_may_ask_for_what_the_fastest_implementation_refuses(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    losses = [record["train_loss"] for record in trained(a_run(options=options), tmp_path)]
+    assert losses[-1] < losses[0]
 
 
 def test_independent_mini_batches_are_drawn_with_replacement(tmp_path: Path) -> None:

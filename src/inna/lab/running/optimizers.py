@@ -5,6 +5,7 @@ import inspect
 import io
 import math
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,17 +17,14 @@ from ...hyperparameters import from_adamw, from_memory
 from ...torch import INNA, INNAprop, param_groups
 from ..imports import imported
 
-__all__ = ["build", "check_resumes", "decay", "parameters", "resolve"]
+__all__ = ["agrees", "build", "check_resumes", "decay", "parameters", "resolve"]
 
 FAMILIES = [name for name in schedules.__all__ if name not in ("Admissibility", "Schedule", "admissible")]
-FASTEST_ON_CPU = {
-    "INNA": "foreach",
-    "INNAprop": "foreach",
-    "Adam": "fused",
-    "AdamW": "fused",
-    "Adagrad": "fused",
+FASTEST = {
+    "cpu": {"INNA": "foreach", "INNAprop": "foreach", "Adam": "fused", "AdamW": "fused", "Adagrad": "fused"},
+    "cuda": {"INNA": "fused", "INNAprop": "fused", "Adam": "fused", "AdamW": "fused", "SGD": "fused"},
 }
-"""Of the implementations that need no compiler; on a GPU the optimizers choose well themselves."""
+"""The fastest implementation on a device; on a CPU of those that need no compiler."""
 
 
 def parameters(net: nn.Module, weight_decay_on: str) -> list[Any]:
@@ -48,7 +46,7 @@ def parameters(net: nn.Module, weight_decay_on: str) -> list[Any]:
 
 
 def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) -> torch.optim.Optimizer:
-    """Make an optimizer; on a CPU the fastest of its implementations, unless the options name one.
+    """Make an optimizer: the fastest of its implementations that `agrees`, unless the options name one.
 
     Args:
         name: see `resolve`.
@@ -71,14 +69,11 @@ def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) 
         options = _by_memory(cls, lr, dict(options))
         lr = options.pop("lr")
     params = list(params)
-    first: Tensor = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
+    tensors = [p for each in params for p in (each["params"] if isinstance(each, dict) else [each])]
     known = cls.__module__.startswith(("inna.torch.", "torch.optim."))
-    flag = FASTEST_ON_CPU.get(cls.__name__) if known and first.device.type == "cpu" else None
-    flags = (
-        {flag: True}
-        if flag and not {"foreach", "fused", "capturable", "differentiable"} & set(options)
-        else {}
-    )
+    named = {"foreach", "fused", "capturable", "differentiable"} & options.keys()
+    flag = FASTEST.get(tensors[0].device.type, {}).get(cls.__name__) if known and not named else None
+    flags = {flag: True} if flag and agrees(cls, flag, tensors, options) else {}
     try:
         optimizer: torch.optim.Optimizer = cls(params, lr=lr, **flags, **options)
     except ValueError:
@@ -89,6 +84,52 @@ def build(name: str, params: Iterable[Any], lr: float, options: dict[str, Any]) 
     if hasattr(optimizer, "train"):  # schedule-free ones ask for it
         optimizer.train()
     return optimizer
+
+
+def agrees(
+    cls: type[torch.optim.Optimizer], flag: str, params: list[Tensor], options: dict[str, Any]
+) -> bool:
+    """Whether an implementation takes these options, and the steps of the plain loop.
+
+    A kernel is compiled where it runs. So it has to show three steps there first, on copies of the very
+    parameters; one that fails is left out, and so is one that departs from the loop, with a warning.
+
+    Args:
+        cls: INNA, INNAprop or an optimizer of `torch.optim`.
+        flag: ``foreach`` or ``fused``.
+        params: what it is to update.
+        options: the optimizer's.
+
+    Example:
+        >>> agrees(INNA, "foreach", [torch.ones(9)], {})
+        True
+        >>> agrees(INNA, "foreach", [torch.ones(9)], {"stochastic_rounding": True})  # which excludes it
+        False
+    """
+    ends = []
+    for chosen in (flag, None):
+        flags: dict[str, Any] = {chosen: True} if chosen else {"foreach": False}
+        copies = [param.detach().clone() for param in params]
+        try:
+            optimizer = cls(copies, lr=0.01, **flags, **options)  # type: ignore[call-arg]
+            for k in range(3):
+                for copied in copies:
+                    ramp = torch.linspace(2 - k, k, copied.numel(), device=copied.device)
+                    copied.grad = torch.empty_like(copied).copy_(ramp.view(copied.shape))
+                optimizer.step()
+        except Exception:  # a wrong option is refused again, and said, where the optimizer is made
+            return False
+        ends.append(torch.cat([copied.reshape(-1).float() for copied in copies]))
+    atol = 1e-5 if all(param.dtype.itemsize >= 4 for param in params) else 2e-2
+    fast, plain = ends
+    same = torch.allclose(fast, plain, rtol=atol, atol=atol, equal_nan=True)
+    if not same:
+        warnings.warn(
+            f"{cls.__name__} with {flag}=True departs from the plain loop by "
+            f"{float((fast - plain).abs().max()):.1e} here, so this run does without; please report it",
+            stacklevel=2,
+        )
+    return same
 
 
 def _by_memory(cls: type[INNA], lr: float, options: dict[str, Any]) -> dict[str, Any]:
