@@ -41,9 +41,9 @@ def settings(name: str, step: float) -> dict[str, float]:
 
 
 def found(workload: Workload, name: str) -> tuple[float, float]:
-    """The long-run step that `suggest` finds on the first 200 mini-batches, and the seconds that took."""
+    """The long-run step that `suggest` finds on the first 400 mini-batches, and the seconds that took."""
     model = workload.model(SEED)
-    batches = list(itertools.islice(workload.batches(SEED), 200))
+    batches = list(itertools.islice(workload.batches(SEED), 400))
     start = time.monotonic()
     given = suggest(
         lambda batch: workload.loss(model, batch),

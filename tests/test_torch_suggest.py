@@ -37,7 +37,7 @@ def classification():
 def test_the_suggested_setting_trains(name, seed):
     model, loss = regression(seed)
     start = loss().item()
-    found = suggest(loss, model, optimizer=name)
+    found = suggest(loss, model, optimizer=name, steps=60)
     optimizer = OPTIMIZERS[name](model.parameters(), **found.settings)
     for k in range(200):
         for group in optimizer.param_groups:
@@ -56,7 +56,7 @@ def test_nothing_is_left_of_it(name):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     gradients = [(p.grad, p.grad.clone()) for p in model.parameters()]
     random = torch.get_rng_state()
-    suggest(loss, model, batches=batches, optimizer=name)
+    suggest(loss, model, batches=batches, optimizer=name, steps=20)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     for p, (same, value) in zip(model.parameters(), gradients, strict=True):
         assert p.grad is same
@@ -84,16 +84,29 @@ def test_nothing_is_left_of_it_when_the_loss_fails():
 
 def test_the_same_loss_gets_the_same_suggestion():
     model, batches, loss = classification()
-    assert suggest(loss, model, batches=batches) == suggest(loss, model, batches=batches)
+    first, second = (suggest(loss, model, batches=batches, steps=20) for _ in range(2))
+    assert first == second
 
 
-def test_a_suggestion_says_why():
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_smallest_step_that_ends_close_to_the_best_is_suggested(name):
     model, loss = regression()
-    found = suggest(loss, model, optimizer="inna")
-    assert found.settings["lr"] / found.settings["alpha"] == pytest.approx(
-        min(found.trials, key=lambda t: t[1])[0] / 2
-    )
-    assert "7 trials of 60 steps" in found.reason
+    found = suggest(loss, model, optimizer=name, steps=60)
+    start, end = found.ramp[0][1], min(value for _, value in found.trials)
+    close = [value <= end + min(0.1 * end, 0.01 * (start - end)) for _, value in found.trials]
+    step = found.settings["lr"] / found.settings["alpha"]
+    smallest = min(step for (step, _), near in zip(found.trials, close, strict=True) if near)
+    assert step == pytest.approx(smallest)
+    assert len(found.trials) == 7 or not any(close[-2:])
+    assert f"of {len(found.trials)} trials of 60 steps" in found.reason
+    assert found.reason.endswith(f"{step:.3g} is the smallest that came close")
+
+
+def test_trials_that_hardly_lower_the_loss_are_told_apart():
+    """Far above its minimum a tenth of a loss is more than any trial lowers it."""
+    model, loss = regression()
+    near, far = (suggest(lambda shift=shift: loss() + shift, model, steps=60) for shift in (0.0, 1000.0))
+    assert far.settings["lr"] >= 0.5 * near.settings["lr"]
 
 
 @pytest.mark.parametrize(

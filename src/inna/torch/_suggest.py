@@ -25,7 +25,9 @@ STEPS_PER_DECADE = 25
 TOO_HIGH = 0.5
 """The ramp ends when the smoothed loss has risen by this part of the first, and by as much as it fell."""
 HALVINGS = 6
-"""The trials' steps: where the ramp turned, and so many halves of it."""
+"""The trials' steps: where the ramp turned, and at most so many halves of it."""
+OF_LOSS, OF_FALL = 0.1, 0.01
+"""A trial is close to the best if it ends above it by at most these parts of its loss and of its fall."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def suggest(
     *,
     optimizer: Kind = "innaprop",
     batches: Iterable[Any] | None = None,
-    steps: int = 60,
+    steps: int = 240,
     memory: float = 10.0,
     direct: float = 0.2,
     weight_decay: float = 0.0,
@@ -56,9 +58,10 @@ def suggest(
 
     First a ramp: the step grows from one mini-batch to the next by the same factor until the smoothed loss
     turns and rises. Then trials, each from the start and on the same mini-batches: where the ramp turned,
-    and the halves of that, with a warm-up and a cosine to 0, as the run that follows should have. Half of
-    the step whose trial ends lowest is suggested, since longer runs want less. Parameters, their gradients,
-    the model's buffers and the random states are afterwards what they were before.
+    and half of that, and half again, with a warm-up and a cosine to 0, as the run that follows should have,
+    until two in a row end no longer close to the best. Of those that are close the smallest step is
+    suggested, since longer runs want less. Parameters, their gradients, the model's buffers and the random
+    states are afterwards what they were before.
 
     Args:
         loss: evaluates a mini-batch, `loss(batch)`, and returns a tensor with one element; without `batches`
@@ -66,7 +69,7 @@ def suggest(
         model: whose parameters are trained, or the parameters; of a model the buffers are restored too.
         optimizer: which optimizer the settings are for.
         batches: mini-batches, gone through as often as needed; a list or a DataLoader, not an iterator.
-        steps: of each trial, >= 10.
+        steps: of each trial, >= 10. Fewer take less time and find a step for a shorter run.
         memory: in steps, see `inna.hyperparameters.from_memory`.
         direct: the share of the newest gradient.
         weight_decay: as AdamW's; of `innaprop` alone.
@@ -109,21 +112,24 @@ def suggest(
             f"no step from {ramp[0][0]:.3g} to {ramp[-1][0]:.3g} lowered the loss {ramp[0][1]:.4g}: "
             "is it the loss of these parameters, and noisier than its fall?"
         )
-    trials = []
+    trials: list[tuple[float, float]] = []
     for halving in range(HALVINGS + 1):
         step = ramp[lowest][0] / 2**halving
         with _restored(params, buffers):
             trials.append((step, _trial(stepper(), settings, _evaluations(loss, batches), step, steps)))
-    best, end = min(trials, key=lambda trial: trial[1])
+        best, end = min(trials, key=lambda trial: trial[1])
+        limit = end + max(min(OF_LOSS * abs(end), OF_FALL * (ramp[0][1] - end)), 0.0)
+        if math.isfinite(end) and all(value > limit for _, value in trials[-2:]):
+            break
     if not math.isfinite(end):
         raise ValueError(
             f"all trials diverged, the last with a step of {trials[-1][0]:.3g}: is the loss bounded below?"
         )
-    step = best / 2
+    step = min(step for step, value in trials if value <= limit)
     reason = (
         f"with growing steps the loss fell from {ramp[0][1]:.4g} until the step was {ramp[lowest][0]:.3g}; "
-        f"of {len(trials)} trials of {steps} steps at and below that, {best:.3g} ended lowest, at {end:.4g}; "
-        f"half of it is {step:.3g}"
+        f"of {len(trials)} trials of {steps} steps at and below that, {best:.3g} ended lowest, at {end:.4g}, "
+        f"and {step:.3g} is the smallest that came close"
     )
     return Suggestion(settings(step), reason, ramp, trials)
 
