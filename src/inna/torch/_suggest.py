@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
+from statistics import mean, pstdev
 from typing import Any, Literal
 
 import torch
@@ -24,8 +25,10 @@ RANGE = {"inna": (1e-4, 1e3), "innaprop": (1e-6, 1.0)}
 STEPS_PER_DECADE = 25
 TOO_HIGH = 0.5
 """The ramp ends when the smoothed loss has risen by this part of the first, and by as much as it fell."""
-HALVINGS = 6
-"""The trials' steps: where the ramp turned, and at most so many halves of it."""
+EARLY = 20
+"""So many losses of the ramp's first, small steps tell where the loss starts and how much it scatters."""
+HALVINGS = 12
+"""The trials' steps: where the ramp turned, and half of it again and again, at most so often."""
 OF_LOSS, OF_FALL = 0.1, 0.01
 """A trial is close to the best if it ends above it by at most these parts of its loss and of its fall."""
 
@@ -60,8 +63,9 @@ def suggest(
     turns and rises. Then trials, each from the start and on the same mini-batches: where the ramp turned,
     and half of that, and half again, with a warm-up and a cosine to 0, as the run that follows should have,
     until two in a row end no longer close to the best. Of those that are close the smallest step is
-    suggested, since longer runs want less. Parameters, their gradients, the model's buffers and the random
-    states are afterwards what they were before.
+    suggested, since longer runs want less. Where the ramp lowers the loss by less than it scatters, as with
+    networks that first stay on a plateau, the trials begin at its end. Parameters, their gradients, the
+    model's buffers and the random states are afterwards what they were before.
 
     Args:
         loss: evaluates a mini-batch, `loss(batch)`, and returns a tensor with one element; without `batches`
@@ -77,7 +81,8 @@ def suggest(
 
     Raises:
         ValueError: the loss has more than one element or is not finite at the start, nothing requires a
-            gradient, there is no batch, no step of the ramp lowers the loss, or every trial diverges.
+            gradient, there is no batch, no trial lowers the loss by more than chance, or every trial
+            diverges.
 
     Example:
         >>> model = nn.Linear(3, 1)
@@ -105,29 +110,32 @@ def suggest(
     buffers = list(model.buffers()) if isinstance(model, nn.Module) else []
     with _restored(params, buffers):
         ramp = _ramp(stepper(), settings, _evaluations(loss, batches), RANGE[optimizer])
-    smoothed = _smoothed([value for _, value in ramp])
-    lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
-    if lowest == 0:
-        raise ValueError(
-            f"no step from {ramp[0][0]:.3g} to {ramp[-1][0]:.3g} lowered the loss {ramp[0][1]:.4g}: "
-            "is it the loss of these parameters, and noisier than its fall?"
-        )
+    start, noise, smoothed = _course(ramp)
+    turned = start - min(smoothed) > 2 * noise
+    highest, _ = ramp[EARLY + smoothed.index(min(smoothed)) if turned else -1]
     trials: list[tuple[float, float]] = []
     for halving in range(HALVINGS + 1):
-        step = ramp[lowest][0] / 2**halving
+        step = highest / 2**halving
         with _restored(params, buffers):
             trials.append((step, _trial(stepper(), settings, _evaluations(loss, batches), step, steps)))
         best, end = min(trials, key=lambda trial: trial[1])
-        limit = end + max(min(OF_LOSS * abs(end), OF_FALL * (ramp[0][1] - end)), 0.0)
-        if math.isfinite(end) and all(value > limit for _, value in trials[-2:]):
+        limit = end + max(min(OF_LOSS * abs(end), OF_FALL * (start - end)), 0.0)
+        found = end < start - noise / 2
+        if found and all(value > limit for _, value in trials[-2:]):
             break
     if not math.isfinite(end):
         raise ValueError(
             f"all trials diverged, the last with a step of {trials[-1][0]:.3g}: is the loss bounded below?"
         )
+    if not found:
+        raise ValueError(
+            f"no step from {step:.3g} to {highest:.3g} lowered the loss {start:.4g} within {steps} steps by "
+            f"more than chance, to {end:.4g}: does it take more steps, or is it not of these parameters?"
+        )
     step = min(step for step, value in trials if value <= limit)
+    ramped = f"fell from {start:.4g} until the step was" if turned else "did not fall clearly up to"
     reason = (
-        f"with growing steps the loss fell from {ramp[0][1]:.4g} until the step was {ramp[lowest][0]:.3g}; "
+        f"with growing steps the loss {ramped} {highest:.3g}; "
         f"of {len(trials)} trials of {steps} steps at and below that, {best:.3g} ended lowest, at {end:.4g}, "
         f"and {step:.3g} is the smallest that came close"
     )
@@ -184,11 +192,17 @@ def _ramp(
                 raise ValueError(f"the loss must be finite at the start, got {value}")
             break
         found.append((step, value))
-        smoothed = _smoothed([x for _, x in found])
-        fall = smoothed[0] - min(smoothed)
-        if smoothed[-1] > min(smoothed) + max(fall, TOO_HIGH * abs(smoothed[0])):
+        start, noise, smoothed = _course(found)
+        if smoothed[-1] > min(smoothed) + max(start - min(smoothed), TOO_HIGH * abs(start), 2 * noise):
             break
     return found
+
+
+def _course(ramp: list[tuple[float, float]]) -> tuple[float, float, list[float]]:
+    """Where the loss starts, how much it scatters there, and its smoothed values from then on."""
+    values = [value for _, value in ramp]
+    early = values[:EARLY]
+    return mean(early), pstdev(early), _smoothed(values)[EARLY:] or [mean(early)]
 
 
 def _smoothed(values: list[float], keep: float = 0.8) -> list[float]:
