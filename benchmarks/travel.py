@@ -2,9 +2,11 @@
 
     python benchmarks/travel.py RECORDS WORKLOAD...    run what the records do not hold yet
     python benchmarks/travel.py RECORDS                print what they hold
+    python benchmarks/travel.py RECORDS PICTURE.png    draw the tuning
 
-Each optimizer is tuned over twelve settings on one seed; the best is run on five fresh seeds. Declared before
-the first run, for paired losses, one-sided, p < .05 after Holm's correction over the workloads:
+Each optimizer is tuned over twelve settings on one seed; where the best step is the first or the last, the
+grid goes on at that end, at most four times. The best setting is run on five fresh seeds. Declared for paired
+losses, one-sided, p < .05 after Holm's correction over the workloads:
 
 1. INNAprop with the settings of `from_adamw` is ahead of the tuned AdamW in whose place it stands.
 2. INNAprop, tuned, is ahead of AdamW, tuned; and the other way round.
@@ -22,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
 from scipy import stats
 from torch import nn
@@ -34,15 +37,20 @@ from inna.torch import INNA, INNAprop
 Trial = dict[str, Any]
 TUNING, FRESH = 0, (10, 11, 12, 13, 14)
 DECAY, BETA2 = 0.1, 0.99
-SPACES: dict[str, list[tuple[float, float, float]]] = {
-    "AdamW": [(step, m, 1 / m) for step in (0.001, 0.002, 0.004, 0.008) for m in (5, 10, 20)],
-    "INNAprop": [
-        (step, m, c) for step in (0.001, 0.002, 0.004, 0.008) for m, c in ((10, 0.2), (10, 0.3), (20, 0.2))
-    ],
-    "Nesterov": [(step, m, (2 * m - 1) / m**2) for step in (0.1, 0.3, 0.6, 1, 2, 3) for m in (5, 10)],
-    "INNA": [(step, m, c) for step in (0.3, 0.6, 1, 2) for m, c in ((10, 0.2), (10, 0.3), (20, 0.12))],
+Setting = tuple[float, float, float]
+SPACES: dict[str, tuple[list[float], list[tuple[float, float]]]] = {
+    "AdamW": ([0.001, 0.002, 0.004, 0.008], [(m, 1 / m) for m in (5, 10, 20)]),
+    "INNAprop": ([0.001, 0.002, 0.004, 0.008], [(10, 0.2), (10, 0.3), (20, 0.2)]),
+    "Nesterov": ([0.1, 0.3, 0.6, 1, 2, 3], [(m, (2 * m - 1) / m**2) for m in (5, 10)]),
+    "INNA": ([0.3, 1, 3, 10], [(10, 0.2), (10, 0.3), (20, 0.12)]),
 }
-"""Twelve settings (step, memory, direct share) for each optimizer, tried on the tuning seed."""
+"""The steps, and the memories and direct shares, whose twelve combinations are tried on the tuning seed.
+
+Nesterov's step is the lr of SGD, whose long-run step is lr times the memory; the others' are long-run steps.
+"""
+EXTENSIONS = 4
+TUNED_ON = {"gpt-3m": "gpt"}
+"""The larger GPT is trained with what was best for the smaller one."""
 
 
 def optimizer(name: str, settings: dict[str, float], model: nn.Module, **flags: Any) -> torch.optim.Optimizer:
@@ -94,32 +102,71 @@ def train(trial: Trial) -> float:
     return found if math.isfinite(found) else math.inf
 
 
-def trial(workload: str, name: str, setting: tuple[float, float, float], seed: int) -> Trial:
+def trial(workload: str, name: str, setting: Setting, seed: int) -> Trial:
     """A run: a setting on a workload with a seed."""
     settings = dict(zip(("step", "memory", "direct"), setting, strict=True))
     steps = WORKLOADS[workload].steps
     return {"workload": workload, "optimizer": name, "settings": settings, "seed": seed, "steps": steps}
 
 
-def tuning(workload: str) -> list[Trial]:
-    """Twelve trials for each optimizer."""
-    return [trial(workload, name, s, TUNING) for name, space in SPACES.items() for s in space]
+def space(workload: str, name: str, known: list[Trial]) -> list[Setting]:
+    """The settings to be tried: the grid, and beyond an end whose step is the best of those known so far."""
+    (steps, shapes), losses = SPACES[name], {key(r): r["loss"] for r in known}
+    for _ in range(EXTENSIONS + 1):
+        settings = [(step, m, c) for step in steps for m, c in shapes]
+        keys = [key(trial(workload, name, setting, TUNING)) for setting in settings]
+        if any(k not in losses for k in keys):
+            break
+        lead = min(zip(keys, settings, strict=True), key=lambda pair: losses[pair[0]])[1][0]
+        if lead == steps[0]:
+            steps = [float(f"{steps[0] ** 2 / steps[1]:.3g}"), *steps]
+        elif lead == steps[-1]:
+            steps = [*steps, float(f"{steps[-1] ** 2 / steps[-2]:.3g}")]
+        else:
+            break
+    return settings
 
 
 def testing(workload: str, known: list[Trial]) -> list[Trial]:
-    """On fresh seeds: the best settings, and INNAprop in the place of AdamW, tuned and as it comes."""
-    arms = {name: best(workload, name, known) for name in SPACES}
-    step, memory, _ = arms["AdamW"]
-    pairs = [*arms.items(), ("INNAprop", (step, memory, max(0.2, 1 / memory)))]
-    pairs += [("AdamW", (0.001, 10, 0.1)), ("INNAprop", (0.001, 10, 0.2))]
-    return [trial(workload, name, setting, seed) for seed in FRESH for name, setting in dict.fromkeys(pairs)]
+    """On fresh seeds: each arm."""
+    pairs = dict.fromkeys(arms(workload, known).values())
+    return [trial(workload, name, setting, seed) for seed in FRESH for name, setting in pairs]
 
 
-def best(workload: str, name: str, known: list[Trial]) -> tuple[float, float, float]:
+def arms(workload: str, known: list[Trial]) -> dict[str, tuple[str, Setting]]:
+    """The optimizer and the settings of each arm.
+
+    AdamW tuned, what `from_adamw` makes of that, INNAprop tuned; AdamW as it comes, what `from_adamw` makes
+    of that; Nesterov's momentum tuned, INNA tuned.
+    """
+    tuned = {name: (name, best(TUNED_ON.get(workload, workload), name, known)) for name in SPACES}
+    step, memory, _ = tuned["AdamW"][1]
+    return {
+        "AdamW": tuned["AdamW"],
+        "INNAprop for it": ("INNAprop", (step, memory, max(0.2, 1 / memory))),
+        "INNAprop": tuned["INNAprop"],
+        "AdamW 1e-3": ("AdamW", (0.001, 10, 0.1)),
+        "INNAprop for 1e-3": ("INNAprop", (0.001, 10, 0.2)),
+        "Nesterov": tuned["Nesterov"],
+        "INNA": tuned["INNA"],
+    }
+
+
+def best(workload: str, name: str, known: list[Trial]) -> Setting:
     """The setting with the smallest loss on the tuning seed."""
-    tried = [r for r in known if (r["workload"], r["optimizer"], r["seed"]) == (workload, name, TUNING)]
-    settings: dict[str, float] = min(tried, key=lambda r: r["loss"])["settings"]
-    return settings["step"], settings["memory"], settings["direct"]
+    losses = {key(r): r["loss"] for r in known}
+    settings = space(workload, name, known)
+    return min(settings, key=lambda setting: losses[key(trial(workload, name, setting, TUNING))])
+
+
+def tuned(workload: str, known: list[Trial]) -> bool:
+    """Whether every setting to be tried has been."""
+    workload, done = TUNED_ON.get(workload, workload), {key(r) for r in known}
+    return all(
+        key(trial(workload, name, setting, TUNING)) in done
+        for name in SPACES
+        for setting in space(workload, name, known)
+    )
 
 
 def key(trial: Trial) -> str:
@@ -137,8 +184,14 @@ def main() -> None:
     path = Path(sys.argv[1])
     known = read(path)
     torch.set_num_threads(1)
+    if sys.argv[2:] and sys.argv[2].endswith(".png"):
+        draw(known, sys.argv[2])
+        return
     for workload in sys.argv[2:]:
-        execute(tuning(workload), known, path)
+        while not tuned(workload, known):
+            of = TUNED_ON.get(workload, workload)
+            tried = [(name, setting) for name in SPACES for setting in space(of, name, known)]
+            execute([trial(of, name, setting, TUNING) for name, setting in tried], known, path)
         execute(testing(workload, known), known, path)
     if len(sys.argv) == 2:
         report(known)
@@ -161,32 +214,51 @@ def execute(planned: list[Trial], known: list[Trial], path: Path) -> None:
         known.append(record)
 
 
+def draw(known: list[Trial], picture: str) -> None:
+    """The loss of the tuning over the long-run step, with the best memory and direct share at each step."""
+    losses = {key(record): record["loss"] for record in known}
+    workloads = [w for w in WORKLOADS if w not in TUNED_ON and tuned(w, known)]
+    rows = math.ceil(len(workloads) / 2)
+    fig, axes = plt.subplots(rows, 4, figsize=(13, 2.4 * rows), layout="constrained", squeeze=False)
+    colours = dict(zip(SPACES, ("tab:blue", "tab:red", "tab:blue", "tab:red"), strict=True))
+    for k, workload in enumerate(workloads):
+        axes.flat[2 * k + 1].sharey(axes.flat[2 * k])
+        for name in SPACES:
+            ax = axes.flat[2 * k + (name in ("Nesterov", "INNA"))]
+            least: dict[float, float] = {}
+            for step, memory, direct in space(workload, name, known):
+                found = losses[key(trial(workload, name, (step, memory, direct), TUNING))]
+                long_run = step * memory if name == "Nesterov" else step
+                least[long_run] = min(least.get(long_run, math.inf), found)
+            ax.loglog(*zip(*sorted(least.items()), strict=True), ".-", color=colours[name], label=name)
+            ax.set_title(workload, fontsize=10)
+            ax.legend(fontsize=8)
+    fig.supxlabel("long-run step")
+    fig.supylabel("loss on data held out")
+    fig.savefig(picture, dpi=100)
+
+
 def report(known: list[Trial]) -> None:
     """The arms of each workload as a table, and the declared tests."""
-    workloads = [workload for workload in WORKLOADS if tested(known, workload)]
+    found = {workload: losses for workload in WORKLOADS if (losses := tested(workload, known))}
     print("| workload | " + " | ".join(ARMS) + " |")
     print("|---|" + "---|" * len(ARMS))
-    for workload in workloads:
-        arms = tested(known, workload)
-        best = min(ARMS, key=lambda arm: mean(arms[arm]))
-        cells = [
-            f"{'**' if arm == best else ''}{mean(arms[arm]):.4f}{'**' if arm == best else ''}" for arm in ARMS
-        ]
-        print(f"| {workload} | " + " | ".join(cells) + " |")
+    for workload, losses in found.items():
+        least = min(map(mean, losses.values()))
+        cells = [f"{mean(losses[arm]):.4f}" if arm in losses else "" for arm in ARMS]
+        marked = [f"**{cell}**" if cell == f"{least:.4f}" else cell for cell in cells]
+        print(f"| {workload} | " + " | ".join(marked) + " |")
     print()
     for ahead, behind in TESTS:
-        ps = [p_value(tested(known, workload), ahead, behind) for workload in workloads]
-        adjusted = holm(ps)
+        both = {workload: losses for workload, losses in found.items() if {ahead, behind} <= losses.keys()}
+        ps = [p_value(losses[ahead], losses[behind]) for losses in both.values()]
         print(f"{ahead} ahead of {behind}:")
-        for workload, p, least in zip(workloads, ps, adjusted, strict=True):
-            arms = tested(known, workload)
-            ratio, star = mean(arms[ahead]) / mean(arms[behind]), "  *" if least < 0.05 else ""
-            print(f"  {workload:12} ratio {ratio:.3f}  p = {p:.2g}  after Holm {least:.2g}{star}")
+        for (workload, losses), p, adjusted in zip(both.items(), ps, holm(ps), strict=True):
+            ratio, star = mean(losses[ahead]) / mean(losses[behind]), "  *" if adjusted < 0.05 else ""
+            print(f"  {workload:12} ratio {ratio:.3f}  p = {p:.2g}  after Holm {adjusted:.2g}{star}")
 
 
 ARMS = ("AdamW", "INNAprop for it", "INNAprop", "AdamW 1e-3", "INNAprop for 1e-3", "Nesterov", "INNA")
-"""AdamW tuned, what `from_adamw` makes of that, INNAprop tuned; AdamW as it comes, what `from_adamw` makes of
-that; Nesterov's momentum tuned, INNA tuned."""
 TESTS = (
     ("INNAprop for it", "AdamW"),
     ("INNAprop for 1e-3", "AdamW 1e-3"),
@@ -197,32 +269,16 @@ TESTS = (
 )
 
 
-def of(known: list[Trial], workload: str) -> list[Trial]:
-    """The records of a workload."""
-    return [record for record in known if record["workload"] == workload]
-
-
-def tested(known: list[Trial], workload: str) -> dict[str, list[float]]:
-    """The losses of each arm on the fresh seeds; nothing while one is missing."""
-    mine = of(known, workload)
-    if len({key(r) for r in mine if r["seed"] == TUNING}) < sum(map(len, SPACES.values())):
+def tested(workload: str, known: list[Trial]) -> dict[str, list[float]]:
+    """The losses on the fresh seeds of each arm that has them all; nothing before the tuning is complete."""
+    if not tuned(workload, known):
         return {}
-    step, memory, _ = best(workload, "AdamW", mine)
-    arms = {
-        "AdamW": ("AdamW", best(workload, "AdamW", mine)),
-        "INNAprop for it": ("INNAprop", (step, memory, max(0.2, 1 / memory))),
-        "INNAprop": ("INNAprop", best(workload, "INNAprop", mine)),
-        "AdamW 1e-3": ("AdamW", (0.001, 10, 0.1)),
-        "INNAprop for 1e-3": ("INNAprop", (0.001, 10, 0.2)),
-        "Nesterov": ("Nesterov", best(workload, "Nesterov", mine)),
-        "INNA": ("INNA", best(workload, "INNA", mine)),
-    }
-    losses = {key(record): record["loss"] for record in mine}
+    losses = {key(record): record["loss"] for record in known}
     found = {
         arm: [losses.get(key(trial(workload, name, setting, seed)), math.nan) for seed in FRESH]
-        for arm, (name, setting) in arms.items()
+        for arm, (name, setting) in arms(workload, known).items()
     }
-    return {} if any(math.isnan(x) for values in found.values() for x in values) else found
+    return {arm: values for arm, values in found.items() if not any(map(math.isnan, values))}
 
 
 def mean(losses: list[float]) -> float:
@@ -230,12 +286,9 @@ def mean(losses: list[float]) -> float:
     return sum(losses) / len(losses)
 
 
-def p_value(arms: dict[str, list[float]], ahead: str, behind: str) -> float:
+def p_value(ours: list[float], theirs: list[float]) -> float:
     """Student's paired test, one-sided; 1 where both are the same."""
-    ours, theirs = arms[ahead], arms[behind]
-    if ours == theirs:
-        return 1.0
-    return float(stats.ttest_rel(ours, theirs, alternative="less").pvalue)
+    return 1.0 if ours == theirs else float(stats.ttest_rel(ours, theirs, alternative="less").pvalue)
 
 
 if __name__ == "__main__":

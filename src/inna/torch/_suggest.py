@@ -1,13 +1,16 @@
-"""A first setting for a loss: a short ramp finds the largest useful step, short trials the best below it."""
+"""A first setting for a loss: a short ramp finds the largest useful step, short trials the best near it."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import operator
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
-from statistics import mean, pstdev
+from itertools import islice, repeat
+from statistics import fmean, pstdev, stdev
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,12 +28,12 @@ RANGE = {"inna": (1e-4, 1e3), "innaprop": (1e-6, 1.0)}
 STEPS_PER_DECADE = 25
 TOO_HIGH = 0.5
 """The ramp ends when the smoothed loss has risen by this part of the first, and by as much as it fell."""
-EARLY = 20
-"""So many losses of the ramp's first, small steps tell where the loss starts and how much it scatters."""
 HALVINGS = 12
-"""The trials' steps: where the ramp turned, and half of it again and again, at most so often."""
+"""The trials' steps: where the ramp turned, and half or twice of it again and again, at most so often."""
 OF_LOSS, OF_FALL = 0.1, 0.01
 """A trial is close to the best if it ends above it by at most these parts of its loss and of its fall."""
+CHANCE = 3.0
+"""A trial lowers the loss if the mean of its falls is above so many of its standard errors."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Suggestion:
     ramp: list[tuple[float, float]]
     """The long-run steps of the ramp, and the loss before each."""
     trials: list[tuple[float, float]]
-    """The long-run steps of the trials, and the loss at the end of each."""
+    """The long-run steps of the trials, from the largest, and the loss at the end of each."""
 
 
 def suggest(
@@ -59,13 +62,15 @@ def suggest(
 ) -> Suggestion:
     """Find a long-run step for a loss, and return the settings that have it.
 
-    First a ramp: the step grows from one mini-batch to the next by the same factor until the smoothed loss
-    turns and rises. Then trials, each from the start and on the same mini-batches: where the ramp turned,
-    and half of that, and half again, with a warm-up and a cosine to 0, as the run that follows should have,
-    until two in a row end no longer close to the best. Of those that are close the smallest step is
-    suggested, since longer runs want less. Where the ramp lowers the loss by less than it scatters, as with
-    networks that first stay on a plateau, the trials begin at its end. Parameters, their gradients, the
-    model's buffers and the random states are afterwards what they were before.
+    First the loss of each mini-batch at the start, with which all that follows is compared. Then a ramp: the
+    step grows from one mini-batch to the next by the same factor until the smoothed loss turns and rises.
+    Then trials, each from the start and on the same mini-batches, with a warm-up and a cosine to 0, as the
+    run that follows should have: where the ramp turned, and half of that, and half again, until two in a row
+    end no longer close to the best, and larger steps as long as they do better. Where the ramp lowers the
+    loss by less than it scatters, as with networks that first stay on a plateau, the trials begin at its end.
+    Of the steps that are close the smallest is suggested, since longer runs want less; and half of that if
+    a trial with twice of it fails. All parameters, their gradients, the model's buffers and the random states
+    (of PyTorch, NumPy, Python, and a DataLoader's generator) are afterwards what they were before.
 
     Args:
         loss: evaluates a mini-batch, `loss(batch)`, and returns a tensor with one element; without `batches`
@@ -80,9 +85,10 @@ def suggest(
         sigma: decay of the second moment; of `innaprop` alone.
 
     Raises:
-        ValueError: the loss has more than one element or is not finite at the start, nothing requires a
-            gradient, there is no batch, no trial lowers the loss by more than chance, or every trial
-            diverges.
+        ValueError: an argument is out of its range, the loss has more than one element, does not depend on
+            what requires a gradient or is not finite at the start, nothing requires a gradient, there is no
+            batch, no trial lowers the loss by more than chance, or every trial diverges.
+        TypeError: an argument is of another type.
 
     Example:
         >>> model = nn.Linear(3, 1)
@@ -90,133 +96,215 @@ def suggest(
         >>> found = suggest(lambda: (model(x) - x.sum(1, keepdim=True)).square().mean(), model)
         >>> trained = INNAprop(model.parameters(), **found.settings)
     """
-    if optimizer not in RANGE:
-        raise ValueError(f"optimizer must be 'inna' or 'innaprop', got {optimizer!r}")
+    settings = _settings(optimizer, memory, direct, weight_decay, sigma)
+    params, steps = _parameters(model), operator.index(steps)
     if steps < 10:
         raise ValueError(f"a trial needs at least 10 steps, got {steps}")
-    params = [p for p in (model.parameters() if isinstance(model, nn.Module) else model) if p.requires_grad]
+    if isinstance(batches, Mapping | Iterator):
+        raise TypeError(
+            f"batches must be a list or a DataLoader, which give mini-batches again and again, "
+            f"got {type(batches).__name__}"
+        )
+    made: Any = INNA if optimizer == "inna" else INNAprop
+    first, last = RANGE[optimizer]
+    count = round(STEPS_PER_DECADE * math.log10(last / first)) + 1
+
+    def started(run: Callable[..., Any], *arguments: Any) -> Any:
+        with _restored(params, model, batches):
+            stepper = made(params, **settings(first))
+            return run(_Descent(stepper, settings, _evaluations(loss, batches)), *arguments)
+
+    still = started(_still, max(count, steps))
+    ramp = started(_ramp, [first * (last / first) ** (k / (count - 1)) for k in range(count)], still)
+    smoothed = _smoothed(ramp, still)
+    turned = fmean(still) - min(smoothed) > 2 * pstdev(still)
+    highest, _ = ramp[smoothed.index(min(smoothed)) if turned else -1]
+
+    at_rest = still[:steps][-_tail(steps) :]
+    trials: dict[float, _Trial] = {}
+
+    def attempt(step: float) -> list[float]:
+        trials[step] = _Trial.of(started(_trial, step, steps), at_rest)
+        return _close(trials, fmean(at_rest))
+
+    for halving in range(HALVINGS + 1):
+        close = attempt(highest / 2**halving)
+        if close and not set(close) & set(list(trials)[-2:]):
+            break
+    lowest, end = min(trials), min(trial.end for trial in trials.values())
+    if math.isinf(end):
+        raise ValueError(
+            f"all trials diverged, with steps from {lowest:.3g} to {highest:.3g}: is the loss bounded below, "
+            "and are its gradients finite? A loss in larger units wants smaller steps: divide it"
+        )
+    if not close:
+        raise ValueError(
+            f"no step from {lowest:.3g} to {highest:.3g} lowered the loss {fmean(at_rest):.4g} within "
+            f"{steps} steps by more than chance, to {end:.4g}: does it take more steps, or is it not of "
+            "these parameters?"
+        )
+    while close[0] == max(trials) < highest * 2**HALVINGS:
+        close = attempt(2 * close[0])
+    step, best = close[0], min(trials, key=lambda step: trials[step].end)
+    ramped = f"fell from {fmean(still):.4g} until the step was" if turned else "did not fall clearly up to"
+    reason = (
+        f"with growing steps the loss {ramped} {highest:.3g}; of {len(trials)} trials of {steps} steps, from "
+        f"{lowest:.3g} to {max(trials):.3g}, {best:.3g} ended lowest, at {trials[best].end:.4g}, and "
+        f"{step:.3g} is the smallest that came close"
+    )
+    if 2 * step in trials and not trials[2 * step].lowers and step / 2 in trials and trials[step / 2].lowers:
+        step /= 2
+        reason += f"; as twice of it fails, {step:.3g} is safer"
+    ordered = [(step, trials[step].end) for step in sorted(trials, reverse=True)]
+    return Suggestion(settings(step), reason, ramp, ordered)
+
+
+def _settings(optimizer: Kind, memory: float, direct: float, weight_decay: float, sigma: float) -> Settings:
+    """The optimizer's keyword arguments that have a long-run step."""
+    if optimizer not in ("inna", "innaprop"):
+        raise ValueError(f"optimizer must be 'inna' or 'innaprop', got {optimizer!r}")
+    from_memory(1.0, memory, direct)  # complains of what is out of range
+    if optimizer == "inna":
+        if weight_decay != 0 or sigma != 0.99:
+            raise ValueError(
+                f"weight_decay and sigma are innaprop's, got {weight_decay} and {sigma} for inna: give the "
+                "decay to the optimizer"
+            )
+        return lambda step: dict(from_memory(step, memory, direct))  # type: ignore[arg-type]
+    if not 0 <= sigma < 1:
+        raise ValueError(f"sigma must be at least 0 and below 1, got {sigma}")
+    return lambda step: dict(from_adamw(step, (1 - 1 / memory, sigma), weight_decay, direct=direct))  # type: ignore[arg-type]
+
+
+def _parameters(model: nn.Module | Iterable[Tensor]) -> list[Tensor]:
+    """What is trained."""
+    single = isinstance(model, Tensor) or not isinstance(model, nn.Module | Iterable)
+    given = [] if single else list(model.parameters() if isinstance(model, nn.Module) else model)
+    wrong = [type(p).__name__ for p in given if not isinstance(p, Tensor)]
+    if single or wrong:
+        raise TypeError(
+            f"pass the model or a list of its parameters, got {type(model).__name__}"
+            + (f" of {wrong[0]}" if wrong else "")
+        )
+    params = [p for p in given if p.requires_grad]
     if not params:
         raise ValueError("no parameter requires a gradient: pass the model, or the parameters to be trained")
-
-    def settings(step: float) -> dict[str, float]:
-        if optimizer == "inna":
-            return dict(from_memory(step, memory, direct))  # type: ignore[arg-type]
-        return dict(from_adamw(step, (1 - 1 / memory, sigma), weight_decay, direct=direct))  # type: ignore[arg-type]
-
-    def stepper() -> torch.optim.Optimizer:
-        made: Any = INNA if optimizer == "inna" else INNAprop
-        return made(params, **settings(RANGE[optimizer][0]))  # type: ignore[no-any-return]
-
-    buffers = list(model.buffers()) if isinstance(model, nn.Module) else []
-    with _restored(params, buffers):
-        ramp = _ramp(stepper(), settings, _evaluations(loss, batches), RANGE[optimizer])
-    start, noise, smoothed = _course(ramp)
-    turned = start - min(smoothed) > 2 * noise
-    highest, _ = ramp[EARLY + smoothed.index(min(smoothed)) if turned else -1]
-    trials: list[tuple[float, float]] = []
-    for halving in range(HALVINGS + 1):
-        step = highest / 2**halving
-        with _restored(params, buffers):
-            trials.append((step, _trial(stepper(), settings, _evaluations(loss, batches), step, steps)))
-        best, end = min(trials, key=lambda trial: trial[1])
-        limit = end + max(min(OF_LOSS * abs(end), OF_FALL * (start - end)), 0.0)
-        found = end < start - noise / 2
-        if found and all(value > limit for _, value in trials[-2:]):
-            break
-    if not math.isfinite(end):
-        raise ValueError(
-            f"all trials diverged, the last with a step of {trials[-1][0]:.3g}: is the loss bounded below?"
-        )
-    if not found:
-        raise ValueError(
-            f"no step from {step:.3g} to {highest:.3g} lowered the loss {start:.4g} within {steps} steps by "
-            f"more than chance, to {end:.4g}: does it take more steps, or is it not of these parameters?"
-        )
-    step = min(step for step, value in trials if value <= limit)
-    ramped = f"fell from {start:.4g} until the step was" if turned else "did not fall clearly up to"
-    reason = (
-        f"with growing steps the loss {ramped} {highest:.3g}; "
-        f"of {len(trials)} trials of {steps} steps at and below that, {best:.3g} ended lowest, at {end:.4g}, "
-        f"and {step:.3g} is the smallest that came close"
-    )
-    return Suggestion(settings(step), reason, ramp, trials)
+    return params
 
 
-def _trial(
-    stepper: torch.optim.Optimizer, settings: Settings, evaluations: Evaluations, step: float, steps: int
-) -> float:
-    """The mean loss at the end of a short run with a warm-up and a cosine to 0; infinite if it diverges."""
-    warm_up, losses = steps // 10, []
-    for k, evaluate in zip(range(steps), evaluations, strict=False):
-        factor = min((k + 1) / warm_up, (1 + math.cos(math.pi * max(k - warm_up, 0) / (steps - warm_up))) / 2)
-        for group in stepper.param_groups:
-            group.update(settings(step))
-            group["lr"] *= factor
-        value = _descend(stepper, evaluate)
-        if not math.isfinite(value):
-            return math.inf
-        losses.append(value)
-    last = losses[-max(len(losses) // 6, 1) :]
-    return sum(last) / len(last)
+@dataclass(frozen=True)
+class _Trial:
+    """The loss at the end of a trial, infinite if it diverged, and whether it is below that at the start."""
+
+    end: float
+    lowers: bool
+
+    @classmethod
+    def of(cls, losses: list[float], at_rest: list[float]) -> "_Trial":
+        """Of the last losses, beside those of the same mini-batches at the start."""
+        if not losses:
+            return cls(math.inf, False)
+        falls = [before - after for before, after in zip(at_rest, losses, strict=True)]
+        return cls(fmean(losses), fmean(falls) > CHANCE * stdev(falls) / math.sqrt(len(falls)))
 
 
-def _descend(stepper: torch.optim.Optimizer, evaluate: Callable[[], Tensor]) -> float:
-    """One step, unless the loss is not finite; returns the loss before it."""
-    stepper.zero_grad()
+@dataclass
+class _Descent:
+    """Steps of an optimizer on one mini-batch after the other."""
+
+    stepper: torch.optim.Optimizer
+    settings: Settings
+    evaluations: Evaluations
+
+    def losses(self, steps: Iterable[float], factors: Iterable[float] = repeat(1.0)) -> Iterator[float]:
+        """The loss before each of some long-run steps of scaled lr; where it is not finite none is taken."""
+        params = self.stepper.param_groups[0]["params"]
+        for step, factor in zip(steps, factors, strict=False):
+            for group in self.stepper.param_groups:
+                group.update(self.settings(step))
+                group["lr"] *= factor
+            value = _value(next(self.evaluations))
+            if value.isfinite():
+                self.stepper.zero_grad()
+                value.backward(inputs=params)  # type: ignore[no-untyped-call]
+                self.stepper.step()
+            yield value.item()
+
+
+def _close(trials: dict[float, _Trial], start: float) -> list[float]:
+    """The steps that lower the loss and end close to the best, from the smallest."""
+    lowering = {step: trial.end for step, trial in trials.items() if trial.lowers}
+    least = min(lowering.values(), default=math.inf)
+    allowed = max(min(OF_LOSS * abs(least), OF_FALL * (start - least)), 0.0)
+    return sorted(step for step, end in lowering.items() if end <= least + allowed)
+
+
+def _value(evaluate: Callable[[], Tensor]) -> Tensor:
+    """The loss on a mini-batch."""
     with torch.enable_grad():
         value = evaluate()
-        if value.numel() != 1:
-            raise ValueError(
-                f"the loss must have one element, got shape {tuple(value.shape)}: return its mean"
-            )
-        if value.isfinite():
-            value.backward()  # type: ignore[no-untyped-call]
-            stepper.step()
-    return value.item()
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the loss must return a tensor, got {type(value).__name__}")
+    if value.numel() != 1:
+        raise ValueError(f"the loss must have one element, got shape {tuple(value.shape)}: return its mean")
+    if not value.requires_grad:
+        raise ValueError("the loss has no gradient: is it detached, or computed in inference mode?")
+    return value
 
 
-def _ramp(
-    stepper: torch.optim.Optimizer, settings: Settings, evaluations: Evaluations, limits: tuple[float, float]
-) -> list[tuple[float, float]]:
-    """Steps that grow by a constant factor, and the loss before each, until the loss turns."""
-    first, last = limits
-    count = round(STEPS_PER_DECADE * math.log10(last / first)) + 1
-    found: list[tuple[float, float]] = []
-    for k, evaluate in zip(range(count), evaluations, strict=False):
-        step = first * (last / first) ** (k / (count - 1))
-        for group in stepper.param_groups:
-            group.update(settings(step))
-        value = _descend(stepper, evaluate)
+def _still(descent: _Descent, count: int) -> list[float]:
+    """The losses of the mini-batches at the start, where no step is taken."""
+    found = [_value(evaluate).item() for evaluate in islice(descent.evaluations, count)]
+    for k, value in enumerate(found):
         if not math.isfinite(value):
-            if k == 0:
-                raise ValueError(f"the loss must be finite at the start, got {value}")
+            raise ValueError(f"the loss must be finite at the start, got {value} on mini-batch {k}")
+    return found
+
+
+def _ramp(descent: _Descent, steps: list[float], still: list[float]) -> list[tuple[float, float]]:
+    """Growing steps, and the loss before each, until the loss turns."""
+    start, noise = fmean(still), pstdev(still)
+    found: list[tuple[float, float]] = []
+    for step, value in zip(steps, descent.losses(steps), strict=True):
+        if not math.isfinite(value):
             break
         found.append((step, value))
-        start, noise, smoothed = _course(found)
+        smoothed = _smoothed(found, still)
         if smoothed[-1] > min(smoothed) + max(start - min(smoothed), TOO_HIGH * abs(start), 2 * noise):
             break
     return found
 
 
-def _course(ramp: list[tuple[float, float]]) -> tuple[float, float, list[float]]:
-    """Where the loss starts, how much it scatters there, and its smoothed values from then on."""
-    values = [value for _, value in ramp]
-    early = values[:EARLY]
-    return mean(early), pstdev(early), _smoothed(values)[EARLY:] or [mean(early)]
-
-
-def _smoothed(values: list[float], keep: float = 0.8) -> list[float]:
-    """An exponential average with corrected bias."""
-    average, found = 0.0, []
-    for k, value in enumerate(values):
-        average = keep * average + (1 - keep) * value
-        found.append(average / (1 - keep ** (k + 1)))
+def _smoothed(ramp: list[tuple[float, float]], still: list[float], keep: float = 0.8) -> list[float]:
+    """The mean at the start plus an exponential average, corrected for its bias, of the losses' changes."""
+    start, average, found = fmean(still), 0.0, []
+    for k, ((_, value), before) in enumerate(zip(ramp, still, strict=False)):
+        average = keep * average + (1 - keep) * (value - before)
+        found.append(start + average / (1 - keep ** (k + 1)))
     return found
 
 
-def _evaluations(
-    loss: Callable[..., Tensor], batches: Iterable[Any] | None
-) -> Iterator[Callable[[], Tensor]]:
+def _tail(steps: int) -> int:
+    """So many of a trial's last losses count."""
+    return max(steps // 6, 2)
+
+
+def _trial(descent: _Descent, step: float, steps: int) -> list[float]:
+    """The last losses of a short run with a warm-up and a cosine to 0; none if it diverges."""
+    warm_up = steps // 10
+    factors = [
+        min((k + 1) / warm_up, (1 + math.cos(math.pi * max(k - warm_up, 0) / (steps - warm_up))) / 2)
+        for k in range(steps)
+    ]
+    found = []
+    for value in descent.losses(repeat(step), factors):
+        if not math.isfinite(value):
+            return []
+        found.append(value)
+    return found[-_tail(steps) :]
+
+
+def _evaluations(loss: Callable[..., Tensor], batches: Iterable[Any] | None) -> Evaluations:
     """The loss on one mini-batch after the other, from the first again after the last."""
     if batches is None:
         yield from repeat(loss)
@@ -231,20 +319,35 @@ def _evaluations(
 
 
 @contextmanager
-def _restored(params: list[Tensor], buffers: list[Tensor]) -> Iterator[None]:
-    """Leave parameters, gradients, buffers and random states as they were."""
-    tensors = [*params, *buffers]
+def _restored(params: list[Tensor], model: nn.Module | Iterable[Tensor], batches: object) -> Iterator[None]:
+    """Leave parameters, gradients, buffers, modes and random states as they were."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    before = [(module, dict(module._buffers), module.training) for module in modules]
+    buffers = [buffer for _, each, _ in before for buffer in each.values() if buffer is not None]
+    tensors = [*params, *(p for module in modules for p in module.parameters(recurse=False)), *buffers]
     values = [t.detach().clone() for t in tensors]
-    gradients = [p.grad for p in params]
+    gradients = [(p, p.grad) for p in params]
+    generator = getattr(batches, "generator", None)
+    order = generator.get_state() if isinstance(generator, torch.Generator) else None
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = sorted({t.device.index for t in tensors if t.device.type == "cuda"})
     for p in params:
         p.grad = None
-    devices = sorted({t.device.index for t in tensors if t.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:
+            for p, gradient in gradients:
+                p.grad = gradient
+            random.setstate(python)
+            np.random.set_state(numpy)
+            if isinstance(generator, torch.Generator) and order is not None:
+                generator.set_state(order)
+            for module, each, training in before:
+                module._buffers.clear()
+                module._buffers.update(each)
+                module.training = training
             with torch.no_grad():
                 for t, value in zip(tensors, values, strict=True):
-                    t.copy_(value)
-            for p, gradient in zip(params, gradients, strict=True):
-                p.grad = gradient
+                    if not torch.equal(t, value):  # an expanded buffer cannot be written, nor is it
+                        t.copy_(value)
