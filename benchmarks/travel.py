@@ -26,6 +26,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import stats
 from torch import nn
 from workloads import WORKLOADS
@@ -232,7 +233,13 @@ def draw(known: list[Trial], picture: str) -> None:
                 least[long_run] = min(least.get(long_run, math.inf), found)
             ax.loglog(*zip(*sorted(least.items()), strict=True), ".-", color=colours[name], label=name)
             ax.set_title(workload, fontsize=10)
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter("{x:g}")
+            ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            ax.xaxis.set_minor_formatter(NullFormatter())
             ax.legend(fontsize=8)
+    for ax in axes.flat[2 * len(workloads) :]:
+        ax.set_visible(False)
     fig.supxlabel("long-run step")
     fig.supylabel("loss on data held out")
     fig.savefig(picture, dpi=100)
