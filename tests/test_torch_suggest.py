@@ -170,8 +170,10 @@ def test_the_smallest_step_that_ends_close_to_the_best_is_suggested(name):
     close = [value <= end + min(0.1 * end, 0.01 * (start - end)) for _, value in found.trials]
     step = found.settings["lr"] / found.settings["alpha"]
     smallest = min(step for (step, _), near in zip(found.trials, close, strict=True) if near)
-    twice = dict(found.trials)[2 * smallest]
-    assert step == pytest.approx(smallest if twice < start else smallest / 2)
+    ends = dict(found.trials)
+    too_much = ends[2 * smallest] > max(end + 0.1 * (start - end), ends[smallest / 2])
+    assert step == pytest.approx(smallest / 2 if too_much else smallest)
+    assert ("is safer" in found.reason) == too_much
     assert len(found.trials) >= 13 or not any(close[-2:])
     assert f"of {len(found.trials)} trials of 60 steps" in found.reason
     assert f"{smallest:.3g} is the smallest that came close" in found.reason

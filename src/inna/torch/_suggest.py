@@ -32,6 +32,8 @@ HALVINGS = 12
 """The trials' steps: where the ramp turned, and half or twice of it again and again, at most so often."""
 OF_LOSS, OF_FALL = 0.1, 0.01
 """A trial is close to the best if it ends above it by at most these parts of its loss and of its fall."""
+OF_FALL_AT_TWICE = 0.1
+"""Twice of a step is too much if its trial loses this part of the best fall, and more than half of it."""
 CHANCE = 3.0
 """A trial lowers the loss if the mean of its falls is above so many of its standard errors."""
 
@@ -68,9 +70,11 @@ def suggest(
     run that follows should have: where the ramp turned, and half of that, and half again, until two in a row
     end no longer close to the best, and larger steps as long as they do better. Where the ramp lowers the
     loss by less than it scatters, as with networks that first stay on a plateau, the trials begin at its end.
-    Of the steps that are close the smallest is suggested, since longer runs want less; and half of that if
-    a trial with twice of it fails. All parameters, their gradients, the model's buffers and the random states
-    (of PyTorch, NumPy, Python, and a DataLoader's generator) are afterwards what they were before.
+    Of the steps that are close the smallest is suggested, since longer runs want less; and half of that if a
+    trial with twice of it diverges or ends far above the best.
+
+    Parameters, their gradients, the model's buffers and modes, and the random states (of PyTorch, NumPy,
+    Python and a DataLoader's generator) are afterwards what they were before.
 
     Args:
         loss: evaluates a mini-batch, `loss(batch)`, and returns a tensor with one element; without `batches`
@@ -146,15 +150,18 @@ def suggest(
     while close[0] == max(trials) < highest * 2**HALVINGS:
         close = attempt(2 * close[0])
     step, best = close[0], min(trials, key=lambda step: trials[step].end)
+    end = trials[best].end
     ramped = f"fell from {fmean(still):.4g} until the step was" if turned else "did not fall clearly up to"
     reason = (
         f"with growing steps the loss {ramped} {highest:.3g}; of {len(trials)} trials of {steps} steps, from "
-        f"{lowest:.3g} to {max(trials):.3g}, {best:.3g} ended lowest, at {trials[best].end:.4g}, and "
+        f"{lowest:.3g} to {max(trials):.3g}, {best:.3g} ended lowest, at {end:.4g}, and "
         f"{step:.3g} is the smallest that came close"
     )
-    if 2 * step in trials and not trials[2 * step].lowers and step / 2 in trials and trials[step / 2].lowers:
+    twice, half = trials.get(2 * step), trials.get(step / 2)
+    limit = end + OF_FALL_AT_TWICE * (fmean(at_rest) - end)
+    if twice and half and half.lowers and twice.end > max(half.end, limit):
         step /= 2
-        reason += f"; as twice of it fails, {step:.3g} is safer"
+        reason += f"; as twice of it is too much, {step:.3g} is safer"
     ordered = [(step, trials[step].end) for step in sorted(trials, reverse=True)]
     return Suggestion(settings(step), reason, ramp, ordered)
 
