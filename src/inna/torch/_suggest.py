@@ -32,6 +32,9 @@ HALVINGS = 12
 """The trials' steps: where the ramp turned, and half or twice of it again and again, at most so often."""
 OF_LOSS, OF_FALL = 0.1, 0.01
 """A trial is close to the best if it ends above it by at most these parts of its loss and of its fall."""
+CLEAR_OF_SCATTER, CLEAR_OF_LOSS = 0.5, 0.01
+"""Smaller steps are tried until one lowers the loss by these parts of its scatter and of itself: on the first
+plateau of a network large steps lower it a little for good."""
 OF_FALL_AT_TWICE = 0.1
 """Twice of a step is too much if its trial loses this part of the best fall, and more than half of it."""
 CHANCE = 3.0
@@ -131,11 +134,13 @@ def suggest(
         trials[step] = _Trial.of(started(_trial, step, steps), at_rest)
         return _close(trials, fmean(at_rest))
 
+    clear = max(CLEAR_OF_SCATTER * pstdev(still), CLEAR_OF_LOSS * abs(fmean(still)))
     for halving in range(HALVINGS + 1):
         close = attempt(highest / 2**halving)
-        if close and not set(close) & set(list(trials)[-2:]):
+        end = min(trial.end for trial in trials.values())
+        if close and fmean(at_rest) - end > clear and not set(close) & set(list(trials)[-2:]):
             break
-    lowest, end = min(trials), min(trial.end for trial in trials.values())
+    lowest = min(trials)
     if math.isinf(end):
         raise ValueError(
             f"all trials diverged, with steps from {lowest:.3g} to {highest:.3g}: is the loss bounded below, "
