@@ -267,6 +267,20 @@ def test_a_ramp_that_finds_nothing_but_noise_chooses_no_step(seed):
     assert loss(0.0) < 0.2
 
 
+def test_a_small_fall_on_a_plateau_does_not_end_the_search():
+    """Large steps throw p to where its gradient is 0, and lower the loss a little by q."""
+    torch.manual_seed(0)
+    p, q = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+
+    def loss(offset):
+        tent = torch.relu(1 - (p - 1.49e-3).abs() / 1.5e-3)
+        return (1 - tent + 0.02 * (q - 1) ** 2).sum() + offset
+
+    found = suggest(loss, [p, q], batches=list(torch.randn(60)), steps=100)
+    assert max(end for _, end in found.trials) - min(end for _, end in found.trials) > 0.9
+    assert found.settings["lr"] / found.settings["alpha"] < 0.004
+
+
 def test_trials_that_hardly_lower_the_loss_are_told_apart():
     """Far above its minimum a tenth of a loss is more than any trial lowers it."""
     model, loss = regression()

@@ -34,7 +34,7 @@ OF_LOSS, OF_FALL = 0.1, 0.01
 """A trial is close to the best if it ends above it by at most these parts of its loss and of its fall."""
 CLEAR_OF_SCATTER, CLEAR_OF_LOSS = 0.5, 0.01
 """Smaller steps are tried until one lowers the loss by these parts of its scatter and of itself: on the first
-plateau of a network large steps lower it a little for good."""
+plateau of a network large steps lower it a little, and no further."""
 OF_FALL_AT_TWICE = 0.1
 """Twice of a step is too much if its trial loses this part of the best fall, and more than half of it."""
 CHANCE = 3.0
