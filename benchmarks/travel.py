@@ -135,22 +135,22 @@ def testing(workload: str, known: list[Trial]) -> list[Trial]:
 
 
 def arms(workload: str, known: list[Trial]) -> dict[str, tuple[str, Setting]]:
-    """The optimizer and the settings of each arm.
+    """The optimizer and the settings of each arm whose optimizer has been tuned.
 
     AdamW tuned, what `from_adamw` makes of that, INNAprop tuned; AdamW as it comes, what `from_adamw` makes
     of that; Nesterov's momentum tuned, INNA tuned.
     """
-    tuned = {name: (name, best(TUNED_ON.get(workload, workload), name, known)) for name in SPACES}
-    step, memory, _ = tuned["AdamW"][1]
-    return {
-        "AdamW": tuned["AdamW"],
-        "INNAprop for it": ("INNAprop", (step, memory, max(0.2, 1 / memory))),
-        "INNAprop": tuned["INNAprop"],
+    found: dict[str, tuple[str, Setting]] = {
         "AdamW 1e-3": ("AdamW", (0.001, 10, 0.1)),
         "INNAprop for 1e-3": ("INNAprop", (0.001, 10, 0.2)),
-        "Nesterov": tuned["Nesterov"],
-        "INNA": tuned["INNA"],
     }
+    for name in SPACES:
+        if not untried(workload, name, known):
+            found[name] = name, best(TUNED_ON.get(workload, workload), name, known)
+    if "AdamW" in found:
+        _, (step, memory, _) = found["AdamW"]
+        found["INNAprop for it"] = "INNAprop", (step, memory, max(0.2, 1 / memory))
+    return found
 
 
 def best(workload: str, name: str, known: list[Trial]) -> Setting:
@@ -160,14 +160,11 @@ def best(workload: str, name: str, known: list[Trial]) -> Setting:
     return min(settings, key=lambda setting: losses[key(trial(workload, name, setting, TUNING))])
 
 
-def tuned(workload: str, known: list[Trial]) -> bool:
-    """Whether every setting to be tried has been."""
+def untried(workload: str, name: str, known: list[Trial]) -> list[Trial]:
+    """The trials that the tuning of an optimizer still wants."""
     workload, done = TUNED_ON.get(workload, workload), {key(r) for r in known}
-    return all(
-        key(trial(workload, name, setting, TUNING)) in done
-        for name in SPACES
-        for setting in space(workload, name, known)
-    )
+    trials = [trial(workload, name, setting, TUNING) for setting in space(workload, name, known)]
+    return [each for each in trials if key(each) not in done]
 
 
 def key(trial: Trial) -> str:
@@ -189,10 +186,9 @@ def main() -> None:
         draw(known, sys.argv[2])
         return
     for workload in sys.argv[2:]:
-        while not tuned(workload, known):
-            of = TUNED_ON.get(workload, workload)
-            tried = [(name, setting) for name in SPACES for setting in space(of, name, known)]
-            execute([trial(of, name, setting, TUNING) for name, setting in tried], known, path)
+        for name in SPACES:
+            while trials := untried(workload, name, known):
+                execute(trials, known, path)
         execute(testing(workload, known), known, path)
     if len(sys.argv) == 2:
         report(known)
@@ -218,13 +214,14 @@ def execute(planned: list[Trial], known: list[Trial], path: Path) -> None:
 def draw(known: list[Trial], picture: str) -> None:
     """The loss of the tuning over the long-run step, with the best memory and direct share at each step."""
     losses = {key(record): record["loss"] for record in known}
-    workloads = [w for w in WORKLOADS if w not in TUNED_ON and tuned(w, known)]
+    tuned = {w: [name for name in SPACES if not untried(w, name, known)] for w in WORKLOADS}
+    workloads = [w for w in WORKLOADS if w not in TUNED_ON and tuned[w]]
     rows = math.ceil(len(workloads) / 2)
     fig, axes = plt.subplots(rows, 4, figsize=(13, 2.4 * rows), layout="constrained", squeeze=False)
     colours = dict(zip(SPACES, ("tab:blue", "tab:red", "tab:blue", "tab:red"), strict=True))
     for k, workload in enumerate(workloads):
         axes.flat[2 * k + 1].sharey(axes.flat[2 * k])
-        for name in SPACES:
+        for name in tuned[workload]:
             ax = axes.flat[2 * k + (name in ("Nesterov", "INNA"))]
             least: dict[float, float] = {}
             for step, memory, direct in space(workload, name, known):
@@ -277,9 +274,7 @@ TESTS = (
 
 
 def tested(workload: str, known: list[Trial]) -> dict[str, list[float]]:
-    """The losses on the fresh seeds of each arm that has them all; nothing before the tuning is complete."""
-    if not tuned(workload, known):
-        return {}
+    """The losses on the fresh seeds of each arm that has them all."""
     losses = {key(record): record["loss"] for record in known}
     found = {
         arm: [losses.get(key(trial(workload, name, setting, seed)), math.nan) for seed in FRESH]
