@@ -234,6 +234,7 @@ def test_the_fall_is_seen_in_noise_that_all_trials_share(scatter):
     model, loss = regression()
     noise = list(scatter * torch.randn(64))
     found = suggest(lambda offset: loss() + offset, model, batches=noise, steps=60)
+    assert ("no trial lowered the loss" in found.reason) == (scatter == 3.0)
     assert descend(loss, model.parameters(), "innaprop", found.settings, 200) < 0.1
 
 
@@ -257,6 +258,7 @@ def test_a_ramp_that_finds_nothing_but_noise_chooses_no_step(seed):
 
     found = suggest(loss, [p], batches=noise, steps=100)
     assert "did not fall clearly up to" in found.reason
+    assert "no trial lowered" not in found.reason
     optimizer = INNAprop([p], **found.settings)
     for k in range(100):
         for group in optimizer.param_groups:

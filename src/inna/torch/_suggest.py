@@ -162,6 +162,8 @@ def suggest(
         f"{lowest:.3g} to {max(trials):.3g}, {best:.3g} ended lowest, at {end:.4g}, and "
         f"{step:.3g} is the smallest that came close"
     )
+    if fmean(at_rest) - end <= clear:
+        reason += f"; no trial lowered the loss {fmean(at_rest):.4g} clearly: longer ones may"
     twice, half = trials.get(2 * step), trials.get(step / 2)
     limit = end + OF_FALL_AT_TWICE * (fmean(at_rest) - end)
     if twice and half and half.lowers and twice.end > max(half.end, limit):
