@@ -76,12 +76,18 @@ def test_a_linear_loss_has_no_curvature():
         (lambda t: t**2, False, "one element"),
         (lambda t: (t / 0).sum(), False, "finite"),
         (lambda t: t.sum(), True, "no parameter requires a gradient"),
+        (lambda t: t.detach().sum(), False, "has no gradient: is it detached"),
     ],
 )
 def test_bad_input_is_named(loss, frozen, words):
     theta = torch.ones(3, requires_grad=not frozen)
     with pytest.raises(ValueError, match=words):
         curvature(lambda: loss(theta), [theta])
+
+
+def test_a_loss_that_is_no_tensor_is_named():
+    with pytest.raises(TypeError, match="must return a tensor, got float"):
+        curvature(lambda: 1.0, [torch.ones(3, requires_grad=True)])
 
 
 def test_attention_is_differentiated_twice():

@@ -34,7 +34,9 @@ def curvature(
         generator: source of the first vector; None is a generator with seed 0, the same vector every time.
 
     Raises:
-        ValueError: no parameter requires a gradient, the loss has more than one element, or is not finite.
+        ValueError: no parameter requires a gradient, the loss has more than one element, no gradient, or is
+            not finite.
+        TypeError: the loss is no tensor.
 
     Example:
         >>> from inna.hyperparameters import max_stable_lr
@@ -50,11 +52,7 @@ def curvature(
         raise ValueError("no parameter requires a gradient: pass the parameters that the loss depends on")
     # the other kernels of attention can be differentiated once only
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-        value = loss()
-        if value.numel() != 1:
-            raise ValueError(
-                f"the loss must have one element, got shape {tuple(value.shape)}: return its mean"
-            )
+        value = evaluated(loss)
         if not value.isfinite():
             raise ValueError(f"the loss must be finite, got {value.item()}")
         grads = torch.autograd.grad(value.reshape(()), inputs, create_graph=True, materialize_grads=True)
@@ -93,3 +91,16 @@ def curvature(
         tridiagonal[k, k + 1] = tridiagonal[k + 1, k] = norm
         basis.append(w / norm)
     return largest
+
+
+def evaluated(loss: Callable[[], Tensor]) -> Tensor:
+    """The loss, if it can be differentiated."""
+    with torch.enable_grad():
+        value = loss()
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the loss must return a tensor, got {type(value).__name__}")
+    if value.numel() != 1:
+        raise ValueError(f"the loss must have one element, got shape {tuple(value.shape)}: return its mean")
+    if not value.requires_grad:
+        raise ValueError("the loss has no gradient: is it detached, or computed in inference mode?")
+    return value

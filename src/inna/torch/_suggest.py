@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..hyperparameters import from_adamw, from_memory
+from ._curvature import evaluated
 from ._inna import INNA
 from ._innaprop import INNAprop
 
@@ -237,7 +238,7 @@ class _Descent:
             for group in self.stepper.param_groups:
                 group.update(self.settings(step))
                 group["lr"] *= factor
-            value = _value(next(self.evaluations))
+            value = evaluated(next(self.evaluations))
             if value.isfinite():
                 self.stepper.zero_grad()
                 value.backward(inputs=params)  # type: ignore[no-untyped-call]
@@ -253,22 +254,9 @@ def _close(trials: dict[float, _Trial], start: float) -> list[float]:
     return sorted(step for step, end in lowering.items() if end <= least + allowed)
 
 
-def _value(evaluate: Callable[[], Tensor]) -> Tensor:
-    """The loss on a mini-batch."""
-    with torch.enable_grad():
-        value = evaluate()
-    if not isinstance(value, Tensor):
-        raise TypeError(f"the loss must return a tensor, got {type(value).__name__}")
-    if value.numel() != 1:
-        raise ValueError(f"the loss must have one element, got shape {tuple(value.shape)}: return its mean")
-    if not value.requires_grad:
-        raise ValueError("the loss has no gradient: is it detached, or computed in inference mode?")
-    return value
-
-
 def _still(descent: _Descent, count: int) -> list[float]:
     """The losses of the mini-batches at the start, where no step is taken."""
-    found = [_value(evaluate).item() for evaluate in islice(descent.evaluations, count)]
+    found = [evaluated(evaluate).item() for evaluate in islice(descent.evaluations, count)]
     for k, value in enumerate(found):
         if not math.isfinite(value):
             raise ValueError(f"the loss must be finite at the start, got {value} on mini-batch {k}")
