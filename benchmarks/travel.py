@@ -214,18 +214,17 @@ def execute(planned: list[Trial], known: list[Trial], path: Path) -> None:
 def draw(known: list[Trial], picture: str) -> None:
     """The loss of the tuning over the long-run step, with the best memory and direct share at each step."""
     losses = {key(record): record["loss"] for record in known}
-    tuned = {w: [name for name in SPACES if not untried(w, name, known)] for w in WORKLOADS}
-    workloads = [w for w in WORKLOADS if w not in TUNED_ON and tuned[w]]
+    workloads = [w for w in WORKLOADS if w not in TUNED_ON and arms(w, known).keys() & SPACES.keys()]
     rows = math.ceil(len(workloads) / 2)
     fig, axes = plt.subplots(rows, 4, figsize=(13, 2.4 * rows), layout="constrained", squeeze=False)
     colours = dict(zip(SPACES, ("tab:blue", "tab:red", "tab:blue", "tab:red"), strict=True))
     for k, workload in enumerate(workloads):
         axes.flat[2 * k + 1].sharey(axes.flat[2 * k])
-        for name in tuned[workload]:
+        for name in SPACES:
             ax = axes.flat[2 * k + (name in ("Nesterov", "INNA"))]
             least: dict[float, float] = {}
             for step, memory, direct in space(workload, name, known):
-                found = losses[key(trial(workload, name, (step, memory, direct), TUNING))]
+                found = losses.get(key(trial(workload, name, (step, memory, direct), TUNING)), math.inf)
                 long_run = step * memory if name == "Nesterov" else step
                 least[long_run] = min(least.get(long_run, math.inf), found)
             ax.loglog(*zip(*sorted(least.items()), strict=True), ".-", color=colours[name], label=name)
