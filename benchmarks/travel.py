@@ -227,7 +227,10 @@ def draw(known: list[Trial], picture: str) -> None:
                 found = losses.get(key(trial(workload, name, (step, memory, direct), TUNING)), math.inf)
                 long_run = step * memory if name == "Nesterov" else step
                 least[long_run] = min(least.get(long_run, math.inf), found)
+            if all(map(math.isinf, least.values())):
+                continue
             ax.loglog(*zip(*sorted(least.items()), strict=True), ".-", color=colours[name], label=name)
+        for ax in axes.flat[2 * k : 2 * k + 2]:
             ax.set_title(workload, fontsize=10)
             ax.yaxis.set_major_formatter("{x:g}")
             ax.yaxis.set_minor_formatter("{x:g}")

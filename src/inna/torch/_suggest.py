@@ -129,17 +129,18 @@ def suggest(
     highest, _ = ramp[smoothed.index(min(smoothed)) if turned else -1]
 
     at_rest = still[:steps][-_tail(steps) :]
+    start = fmean(at_rest)
     trials: dict[float, _Trial] = {}
 
     def attempt(step: float) -> list[float]:
         trials[step] = _Trial.of(started(_trial, step, steps), at_rest)
-        return _close(trials, fmean(at_rest))
+        return _close(trials, start)
 
     clear = max(CLEAR_OF_SCATTER * pstdev(still), CLEAR_OF_LOSS * abs(fmean(still)))
     for halving in range(HALVINGS + 1):
         close = attempt(highest / 2**halving)
         end = min(trial.end for trial in trials.values())
-        if close and fmean(at_rest) - end > clear and not set(close) & set(list(trials)[-2:]):
+        if close and start - end > clear and not set(close) & set(list(trials)[-2:]):
             break
     lowest = min(trials)
     if math.isinf(end):
@@ -149,7 +150,7 @@ def suggest(
         )
     if not close:
         raise ValueError(
-            f"no step from {lowest:.3g} to {highest:.3g} lowered the loss {fmean(at_rest):.4g} within "
+            f"no step from {lowest:.3g} to {highest:.3g} lowered the loss {start:.4g} within "
             f"{steps} steps by more than chance, to {end:.4g}: does it take more steps, or is it not of "
             "these parameters?"
         )
@@ -163,10 +164,10 @@ def suggest(
         f"{lowest:.3g} to {max(trials):.3g}, {best:.3g} ended lowest, at {end:.4g}, and "
         f"{step:.3g} is the smallest that came close"
     )
-    if fmean(at_rest) - end <= clear:
-        reason += f"; no trial lowered the loss {fmean(at_rest):.4g} clearly: longer ones may"
+    if start - end <= clear:
+        reason += f"; no trial lowered the loss {start:.4g} clearly: longer ones may"
     twice, half = trials.get(2 * step), trials.get(step / 2)
-    limit = end + OF_FALL_AT_TWICE * (fmean(at_rest) - end)
+    limit = end + OF_FALL_AT_TWICE * (start - end)
     if twice and half and half.lowers and twice.end > max(half.end, limit):
         step /= 2
         reason += f"; as twice of it is too much, {step:.3g} is safer"
@@ -326,7 +327,7 @@ def _restored(params: list[Tensor], model: nn.Module | Iterable[Tensor], batches
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     before = [(module, dict(module._buffers), module.training) for module in modules]
     buffers = [buffer for _, each, _ in before for buffer in each.values() if buffer is not None]
-    tensors = [*params, *(p for module in modules for p in module.parameters(recurse=False)), *buffers]
+    tensors = [*(model.parameters() if isinstance(model, nn.Module) else params), *buffers]
     values = [t.detach().clone() for t in tensors]
     gradients = [(p, p.grad) for p in params]
     generator = getattr(batches, "generator", None)
